@@ -1,0 +1,61 @@
+"""Say how to start the new project. Nothing else happens here."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+
+def closing_message(answers: Mapping[str, object]) -> str:
+    """Return the next commands for the project that the answers describe."""
+    return "\n".join(
+        [
+            "",
+            "The project is ready. To start it:",
+            "",
+            f"    cd {answers['project_slug']}",
+            "    cp .env.example .env",
+            *fill_in(answers),
+            *start(answers),
+            "",
+            "The API documentation is then at http://localhost:8000/docs",
+            "To run the tests:",
+            "",
+            "    uv sync",
+            "    uv run pytest",
+            "",
+        ]
+    )
+
+
+def fill_in(answers: Mapping[str, object]) -> list[str]:
+    """Name the settings that have no default."""
+    if answers["database"] != "neon":
+        return []
+    return ["", "Fill in NEON_POOLED_URL and NEON_DIRECT_URL in .env. Then:", ""]
+
+
+def start(answers: Mapping[str, object]) -> list[str]:
+    """Return the commands that migrate the database and start the API."""
+    if answers["migrate_service"]:
+        return ["    docker compose up --build"]
+    return [
+        "    docker compose build",
+        "    docker compose run --rm api alembic upgrade head",
+        "    docker compose up",
+    ]
+
+
+def main() -> None:
+    """Print the closing message."""
+    answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
+    if "_output_dir" not in answers:
+        return  # cruft runs this hook for every render that it compares.
+    # Cookiecutter deletes the project when a hook fails, so a reader that has
+    # closed the pipe must not make this one fail.
+    with suppress(OSError):
+        os.write(1, (closing_message(answers) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""Refuse answers that the project cannot use, before any file is written.
+
+Cookiecutter renders this file and runs it in the new, empty project folder.
+It checks some answers itself, but not those of a replay file, of a Python
+caller or of cruft, so every rule is here.
+"""
+
+# When a hook fails, Cookiecutter deletes the project folder. It takes that of the
+# slug x/.. for a new one, though it is the output folder. So such a slug must fail
+# earlier, while Cookiecutter renders this line, which deletes nothing:
+# {{ dict().pop("project_slug must be one name") if "/../" in (cookiecutter.project_slug ~ "/").replace("\\", "/").lstrip("./") else "" }}
+
+import difflib
+import json
+import os
+import re
+import shlex
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+Answers = Mapping[str, object]
+
+# The variables of cookiecutter.json. A test compares them with the file.
+TEXTS = {
+    "project_name": "My Service",
+    "description": "A FastAPI service on PostgreSQL.",
+    "full_name": "Your Name",
+    "email": "you@example.com",
+}
+CHOICES = {
+    "database": ["postgres", "neon", "pgbouncer"],
+    "pool": ["auto", "nullpool", "queuepool"],
+    "driver": ["asyncpg", "psycopg"],
+    "postgres_version": ["18", "17", "16"],
+    "python_version": ["3.13", "3.14", "3.12"],
+}
+SWITCHES = {"migrate_service": True}
+ORDER = [
+    "project_name",
+    "project_slug",
+    "description",
+    "full_name",
+    "email",
+    "database",
+    "pool",
+    "driver",
+    "migrate_service",
+    "postgres_version",
+    "python_version",
+]
+
+SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+LONGEST_SLUG = 50
+WINDOWS_NAMES = {
+    *("con", "prn", "aux", "nul"),
+    *(f"com{number}" for number in range(1, 10)),
+    *(f"lpt{number}" for number in range(1, 10)),
+}
+# Every package that the project installs, its dependencies' own included.
+DEPENDENCIES = set(
+    """
+    aiosqlite alembic annotated-doc annotated-types anyio ast-serialize asyncpg
+    asyncpg-stubs certifi click colorama fastapi greenlet h11 httpcore httptools
+    httpx idna iniconfig librt mako markupsafe mypy mypy-extensions
+    opentelemetry-api packaging pathspec pluggy psycopg psycopg-binary pydantic
+    pydantic-core pydantic-settings pygments pytest pytest-asyncio python-dotenv
+    pyyaml ruff sqlalchemy sqlmodel starlette typing-extensions typing-inspection
+    tzdata uvicorn uvloop watchfiles websockets
+    """.split()  # noqa: SIM905 (a list takes a line for each name)
+)
+
+REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+NO_WORDS = {"0", "false", "f", "no", "n", "off"}
+JOINERS = {"\u200c", "\u200d"}  # Several scripts and emoji need them.
+FALLBACK_TEMPLATE = "gh:OWNER/cookiecutter-fastapi-postgres"
+LONGEST_SHOWN = 200
+FRESH_SECONDS = 60
+LINE = "-" * 72
+
+
+class Problem(NamedTuple):
+    """An answer that breaks a rule."""
+
+    variable: str
+    value: object
+    rule: str
+    suggestion: object
+
+
+def check(answers: Answers) -> list[Problem]:
+    """Return every problem, in the order of the questions."""
+    problems = [
+        problem for variable in ORDER for problem in check_answer(variable, answers)
+    ]
+    return [*problems, *check_derived(answers)]
+
+
+def check_answer(variable: str, answers: Answers) -> Iterator[Problem]:
+    """Check one answer by the rules of its kind."""
+    value = answers.get(variable)
+    if variable in CHOICES:
+        return check_choice(variable, value)
+    if variable in SWITCHES:
+        return check_switch(variable, value)
+    if variable in TEXTS:
+        return check_text(variable, value)
+    return check_slug(variable, value, answers.get("project_name"))
+
+
+def check_choice(variable: str, value: object) -> Iterator[Problem]:
+    """Check that a choice is one of the listed values."""
+    choices = CHOICES[variable]
+    if value not in choices:
+        close = difflib.get_close_matches(str(value).lower(), choices, n=1)
+        rule = "must be one of: " + ", ".join(choices)
+        yield Problem(variable, value, rule, close[0] if close else choices[0])
+
+
+def check_switch(variable: str, value: object) -> Iterator[Problem]:
+    """Check that a switch is a real boolean: the text "no" would count as true."""
+    if not isinstance(value, bool):
+        default = SWITCHES[variable]
+        suggestion = (
+            str(value).lower() not in NO_WORDS if value is not None else default
+        )
+        yield Problem(
+            variable, value, "must be true or false, not text or a number", suggestion
+        )
+
+
+def check_text(variable: str, value: object) -> Iterator[Problem]:
+    """Check that every file of the project can hold the text."""
+    default = TEXTS[variable]
+    if not isinstance(value, str):
+        yield Problem(variable, value, "must be text", default)
+        return
+    refused = sorted({character for character in value if is_refused(character)})
+    cleaned = "".join(character for character in value if character not in refused)
+    if refused:
+        points = ", ".join(f"U+{ord(character):04X}" for character in refused)
+        rule = f"must not contain control or invisible characters: it has {points}"
+        yield Problem(variable, value, rule, cleaned if cleaned.strip() else default)
+    elif variable == "project_name" and not value.strip():
+        yield Problem(variable, value, "must not be blank", default)
+
+
+def is_refused(character: str) -> bool:
+    """Tell whether some file of the project could not hold the character."""
+    if character == "\n" or character in JOINERS:
+        return False
+    refused_category = unicodedata.category(character) in REFUSED_CATEGORIES
+    return refused_category or is_noncharacter(ord(character))
+
+
+def is_noncharacter(point: int) -> bool:
+    """Tell whether Unicode keeps the code point out of text for good."""
+    return point in range(0xFDD0, 0xFDF0) or point % 0x10000 in (0xFFFE, 0xFFFF)
+
+
+def check_slug(variable: str, value: object, project_name: object) -> Iterator[Problem]:
+    """Check the name of the folder, the Compose project and the Python project."""
+    suggestion = suggest_slug(value, project_name)
+    if not isinstance(value, str):
+        yield Problem(variable, value, "must be text", suggestion)
+        return
+    if not SLUG.fullmatch(value):
+        rule = (
+            "must be lower-case letters and digits in words joined by single '-' or '_', "
+            "and start with a letter"
+        )
+        yield Problem(variable, value, rule, suggestion)
+    if len(value) > LONGEST_SLUG:
+        rule = (
+            f"must be at most {LONGEST_SLUG} characters long; this one has {len(value)}"
+        )
+        yield Problem(variable, value, rule, suggestion)
+    if value.lower() in WINDOWS_NAMES:
+        rule = "must not be a name that Windows reserves for a device"
+        yield Problem(variable, value, rule, suggestion)
+    if value.lower().replace("_", "-") in DEPENDENCIES:
+        rule = (
+            "must not be the name of a package that the project installs: "
+            "uv would take the project for the package and install neither"
+        )
+        yield Problem(variable, value, rule, suggestion)
+
+
+def suggest_slug(*sources: object) -> str:
+    """Make a valid slug out of the first source that has a letter or a digit."""
+    for source in sources:
+        plain = unicodedata.normalize("NFKD", str(source or "")).lower()
+        words = re.findall("[a-z0-9]+", plain.encode("ascii", "ignore").decode())
+        if not words:
+            continue
+        slug = "-".join(words)
+        if slug[0].isdigit():
+            slug = "service-" + slug
+        if slug in WINDOWS_NAMES | DEPENDENCIES:
+            slug += "-service"
+        return slug[:LONGEST_SLUG].rstrip("-")
+    return "my-service"
+
+
+def check_derived(answers: Answers) -> Iterator[Problem]:
+    """Check that the derived values are those of these answers."""
+    value = answers.get("__derived_from")
+    sources = ("database", "pool", "postgres_version")
+    if value != ", ".join(str(answers.get(source)) for source in sources):
+        rule = (
+            "must match database, pool and postgres_version, as the values derived from them must: "
+            "an edited replay file keeps the old ones"
+        )
+        suggestion = (
+            "give the answers as key=value or with --config-file, not in a replay file"
+        )
+        yield Problem("__derived_from", value, rule, suggestion)
+
+
+def corrected_command(answers: Answers, problems: list[Problem]) -> str:
+    """Return a command that gives every answer again, with the problems corrected.
+
+    All of them are given: a default may come from the person's own settings,
+    which this program cannot see.
+    """
+    corrections = {problem.variable: problem.suggestion for problem in problems}
+    words = [
+        "cookiecutter",
+        "--no-input",
+        str(answers.get("_template") or FALLBACK_TEMPLATE),
+    ]
+    if answers.get("_checkout"):
+        words += ["--checkout", str(answers["_checkout"])]
+    output_dir = answers.get("_output_dir")
+    if output_dir and output_dir != os.environ.get("PWD"):
+        words += ["--output-dir", str(output_dir)]
+    for variable in ORDER:
+        value = corrections.get(variable, answers.get(variable))
+        words.append(f"{variable}={as_argument(value)}")
+    return shlex.join(words)
+
+
+def as_argument(value: object) -> str:
+    """Write an answer so that Cookiecutter, which renders it, gets it unchanged."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    escaped_brace = "{" + "{ '{' }" + "}"
+    return re.sub(r"[{](?=[%#{])", escaped_brace, str(value))
+
+
+def report(answers: Answers, problems: list[Problem]) -> str:
+    """Say what is wrong, why, and how to put it right."""
+    lines = [LINE, "Nothing was generated: the template cannot use these answers.", ""]
+    for problem in problems:
+        lines += [
+            problem.variable,
+            f"  given: {shown(problem.value)}",
+            f"  rule:  {problem.rule}",
+            f"  use:   {shown_suggestion(problem.suggestion)}",
+            "",
+        ]
+    lines += [
+        "The same answers with these corrections, ready to run:",
+        "",
+        corrected_command(answers, problems),
+        "",
+        "What Cookiecutter prints below only repeats that it stopped here.",
+        LINE,
+    ]
+    return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """Show a value in ASCII, with every other character written as its code."""
+    text = ascii(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
+
+
+def shown_suggestion(value: object) -> str:
+    """Show a suggestion as a person would type it."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if text.isascii() and text.isprintable() else shown(text)
+
+
+def remove_parents(answers: Answers) -> None:
+    """Remove the empty folders that Cookiecutter made above the project.
+
+    It makes three for the slug a/b/c, and removes only the last one when this
+    hook fails. That one has to go first, so Cookiecutter then also says that it
+    finds no folder to remove.
+    """
+    output_dir = Path(str(answers.get("_output_dir") or "."))
+    parts = Path(str(answers.get("project_slug"))).parts
+    if not output_dir.is_absolute() or not parts:
+        return
+    prefixes = [
+        output_dir.joinpath(*parts[:count]) for count in range(len(parts), 0, -1)
+    ]
+    project, *parents = [Path(os.path.normpath(prefix)) for prefix in prefixes]
+    parents = [parent for parent in parents if not output_dir.is_relative_to(parent)]
+    if project.parent in parents and is_new(project):
+        os.chdir(output_dir)  # Windows does not remove a current folder.
+        remove_empty([project, *parents])
+
+
+def is_new(project: Path) -> bool:
+    """Tell whether Cookiecutter just made the folder and nothing is beside it.
+
+    With --overwrite-if-exists the folder may be the person's own.
+    """
+    age = time.time() - project.stat().st_mtime
+    return age < FRESH_SECONDS and list(project.parent.iterdir()) == [project]
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, except those that are not empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            continue
+
+
+def main() -> int:
+    """Report every problem at once."""
+    answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
+    problems = check(answers)
+    if not problems:
+        return 0
+    print(report(answers, problems), file=sys.stderr, flush=True)
+    remove_parents(answers)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Run migrations online, or write them as SQL with `--sql`."""
+
+import asyncio
+from logging.config import fileConfig
+
+from alembic import context
+from pydantic import Field
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+import app.models  # noqa: F401  (fills SQLModel.metadata)
+from app.core.driver import connect_arguments
+{%- if cookiecutter.database == 'neon' %}
+from app.core.environment import (
+    DIRECT_URL_NAMES,
+    DirectURLVariable,
+    EnvironmentSettings,
+    WholeSeconds,
+)
+{%- elif cookiecutter.database == 'pgbouncer' %}
+from app.core.environment import (
+    DIRECT_URL_NAMES,
+    DatabaseURLVariable,
+    EnvironmentSettings,
+    WholeSeconds,
+)
+{%- else %}
+from app.core.environment import (
+    DatabaseURLVariable,
+    EnvironmentSettings,
+    WholeSeconds,
+)
+{%- endif %}
+
+if context.config.config_file_name is not None:
+    fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+
+
+class MigrationSettings(EnvironmentSettings):
+    """What migrations read from the environment. Times are in seconds."""
+{% if cookiecutter.database == 'neon' %}
+    database_url_direct: DirectURLVariable = Field(
+        validation_alias=DIRECT_URL_NAMES,
+        description="the direct URL from Neon's console, without -pooler in its host",
+    )
+{%- elif cookiecutter.database == 'pgbouncer' %}
+    database_url_direct: DatabaseURLVariable = Field(
+        validation_alias=DIRECT_URL_NAMES,
+        description="the server's own URL, past PgBouncer:"
+        " postgresql://USER:PASSWORD@HOST:5432/NAME",
+    )
+{%- else %}
+    database_url: DatabaseURLVariable = Field(
+        description="the server's URL: postgresql://USER:PASSWORD@HOST:5432/NAME"
+    )
+{%- endif %}
+    db_connect_timeout: WholeSeconds = 15
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations on `connection`, one process at a time, in one transaction."""
+    context.configure(connection=connection, target_metadata=SQLModel.metadata)
+    with context.begin_transaction():
+        # Whoever comes second waits here, then finds nothing to do. The lock ends with
+        # the transaction, so also where a migration commits (`autocommit_block`).
+        # https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended('alembic_version', 0))")
+        )
+        # A migration that waits for a table makes every later query wait behind it:
+        # https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        context.run_migrations()
+
+
+async def run_online() -> None:
+    """Connect to the database and migrate it."""
+    settings = MigrationSettings.load()
+    database_url = settings.{{ cookiecutter.__direct_url_variable | lower }}
+    engine = create_async_engine(
+        database_url.url,
+        poolclass=NullPool,
+        connect_args=connect_arguments(
+            database_url.parameters,
+            application_name="{{ cookiecutter.project_slug }}-migrations",
+            connect_timeout=settings.db_connect_timeout,
+        ),
+    )
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+def run_offline() -> None:
+    """Write the migrations to standard output as SQL."""
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=SQLModel.metadata,
+        literal_binds=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    asyncio.run(run_online())

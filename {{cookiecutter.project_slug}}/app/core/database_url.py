@@ -1,0 +1,139 @@
+"""Read a PostgreSQL URL as hosting services and people write it."""
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.core.driver import tls_arguments
+
+SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+CHANNEL_BINDINGS = ("disable", "prefer", "require")
+PARAMETERS = (
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "host",
+    "options",
+    "port",
+    "sslmode",
+    "sslrootcert",
+)
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True)
+class DatabaseURL:
+    """A database's address and the libpq parameters that were written with it."""
+
+    url: URL
+    parameters: dict[str, str]
+
+    @property
+    def host(self) -> str:
+        """The server's host name, address or socket directory; empty if not given."""
+        return self.url.host or ""
+
+
+def parse_database_url(text: str) -> DatabaseURL:
+    """Read `text`, a URL such as `postgresql://user:password@host:5432/name`.
+
+    Raises ValueError with a message that says what is wrong and how to mend it.
+    The message never holds the password.
+    """
+    url = read_url(text)
+    if url.drivername not in SCHEMES:
+        msg = (
+            f"has the scheme {url.drivername}://, but this service needs PostgreSQL:"
+            " use postgresql://"
+        )
+        raise ValueError(msg)
+    parameters = read_parameters(url)
+    host = parameters.pop("host", unquote(url.host or ""))
+    port = int(parameters.pop("port", url.port or 0))
+    if port > MAX_PORT:
+        msg = f"has a port above {MAX_PORT}: correct it"
+        raise ValueError(msg)
+    return DatabaseURL(
+        url=URL.create(
+            "postgresql+{{ cookiecutter.driver }}",
+            username=url.username,
+            password=url.password,
+            host=host or None,
+            port=port or None,
+            database=url.database,
+        ),
+        parameters=parameters,
+    )
+
+
+def read_url(text: str) -> URL:
+    """Split `text` into its parts; raises ValueError as `parse_database_url` does."""
+    try:
+        url = make_url(text.strip())
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or text.count("@") > 1:
+        msg = (
+            "cannot be read as a URL. Write postgresql://USER:PASSWORD@HOST:5432/NAME,"
+            " with special characters percent-encoded (@ as %40, / as %2F)"
+        )
+        raise ValueError(msg)
+    return url
+
+
+def read_parameters(url: URL) -> dict[str, str]:
+    """Check the query of `url`; raises ValueError as `parse_database_url` does."""
+    parameters: dict[str, str] = {}
+    for name, value in url.query.items():
+        if name not in PARAMETERS:
+            msg = (
+                f"has the unknown parameter {name!r}: remove it."
+                f" Known are {', '.join(PARAMETERS)}"
+            )
+            raise ValueError(msg)
+        if isinstance(value, tuple):
+            msg = f"gives {name} more than once: keep one"
+            raise ValueError(msg)  # noqa: TRY004
+        parameters[name] = value
+    check_choice(parameters, "sslmode", SSL_MODES)
+    check_choice(parameters, "channel_binding", CHANNEL_BINDINGS)
+    check_number(parameters, "connect_timeout")
+    check_number(parameters, "port")
+    check_tls(parameters)
+    return parameters
+
+
+def check_choice(
+    parameters: dict[str, str], name: str, choices: tuple[str, ...]
+) -> None:
+    """Raise ValueError unless parameter `name` is absent or one of `choices`."""
+    if parameters.get(name, choices[0]) not in choices:
+        msg = f"has an unknown {name}: use one of {', '.join(choices)}"
+        raise ValueError(msg)
+
+
+def check_number(parameters: dict[str, str], name: str) -> None:
+    """Raise ValueError unless parameter `name` is absent or a positive integer."""
+    value = parameters.get(name, "1")
+    if not (value.isascii() and value.isdigit() and int(value)):
+        msg = f"has a {name} that is not a whole number above 0: correct it"
+        raise ValueError(msg)
+
+
+def check_tls(parameters: dict[str, str]) -> None:
+    """Raise ValueError where the TLS parameters contradict each other or a file."""
+    plain = parameters.get("sslmode") == "disable"
+    if plain and parameters.get("channel_binding") == "require":
+        msg = "asks for channel_binding=require without TLS: use sslmode=require"
+        raise ValueError(msg)
+    try:
+        tls_arguments(parameters)
+    except OSError:
+        msg = (
+            "has an sslrootcert that cannot be read:"
+            " give the path of a file of PEM certificates"
+        )
+        raise ValueError(msg) from None

@@ -1,0 +1,84 @@
+"""Liveness and readiness."""
+
+import asyncio
+from logging import getLogger
+from typing import Any
+
+from fastapi import APIRouter, status
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from app.core import database
+
+router = APIRouter(prefix="/health", tags=["health"])
+logger = getLogger(__name__)
+
+TIME_LIMIT_SECONDS = 1
+
+running_checks: set[asyncio.Task[None]] = set()
+
+
+class Liveness(BaseModel):
+    """The body of a liveness probe's response."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """The body of a readiness probe's response."""
+
+    status: str
+    database: str
+
+
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    status.HTTP_503_SERVICE_UNAVAILABLE: {
+        "model": Readiness,
+        "description": "The database did not answer in time.",
+    },
+}
+
+
+@router.get("/live")
+async def live() -> Liveness:
+    """Say that the process serves requests."""
+{%- if cookiecutter.database == 'neon' %}
+    # No query here: a probe every few seconds would keep the compute awake and
+    # billed: https://neon.com/docs/introduction/scale-to-zero
+{%- else %}
+    # No query here: to restart the service does not mend a database that is down.
+    # https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+{%- endif %}
+    return Liveness(status="alive")
+
+
+@router.get("/db", responses=UNAVAILABLE, response_model=Readiness)
+async def ready() -> Readiness | JSONResponse:
+    """Say whether the database answers within a second. The log says why not."""
+    check = asyncio.create_task(select_one())
+    # The check goes on in the background, because a connection to a server that is
+    # gone takes longer to close than a probe may wait.
+    running_checks.add(check)
+    check.add_done_callback(finish_check)
+    await asyncio.wait({check}, timeout=TIME_LIMIT_SECONDS)
+    if check.done() and check.exception() is None:
+        return Readiness(status="healthy", database="connected")
+    check.cancel()
+    body = Readiness(status="unhealthy", database="unavailable")
+    return JSONResponse(body.model_dump(), status.HTTP_503_SERVICE_UNAVAILABLE)
+
+
+async def select_one() -> None:
+    """Run the smallest query."""
+    async with database.read_engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+def finish_check(check: asyncio.Task[None]) -> None:
+    """Log why a check failed."""
+    running_checks.discard(check)
+    if check.cancelled():
+        logger.error("database check: no answer in %s s", TIME_LIMIT_SECONDS)
+    elif error := check.exception():
+        logger.error("database check: %s", str(error) or type(error).__name__)

@@ -1,0 +1,111 @@
+"""Users: create, read, list, change and delete."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, status
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.core.database import ReadSessionDep, SessionDep
+from app.errors import RESPONSES, ErrorMessage
+from app.models import MAX_ID, User, UserCreate, UserRead, UserUpdate
+
+router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
+
+UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    status.HTTP_404_NOT_FOUND: {
+        "model": ErrorMessage,
+        "description": "There is no such user.",
+    },
+}
+BAD_REQUEST: dict[int | str, dict[str, Any]] = {
+    status.HTTP_400_BAD_REQUEST: {
+        "model": ErrorMessage,
+        "description": "The body cannot be read.",
+    },
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    status.HTTP_409_CONFLICT: {
+        "model": ErrorMessage,
+        "description": "Another user has this email address.",
+    },
+}
+
+
+@router.post(
+    "",
+    response_model=UserRead,
+    status_code=status.HTTP_201_CREATED,
+    responses=BAD_REQUEST | CONFLICT,
+)
+async def create_user(new: UserCreate, session: SessionDep) -> User:
+    """Create a user."""
+    user = User.model_validate(new)
+    session.add(user)
+    await write_user(session)
+    return user
+
+
+@router.get("/{user_id}", response_model=UserRead, responses=NOT_FOUND)
+async def read_user(user_id: UserId, session: ReadSessionDep) -> User:
+    """Return one user."""
+    return await find_user(session, user_id)
+
+
+@router.get("", response_model=list[UserRead])
+async def list_users(
+    session: ReadSessionDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+) -> Sequence[User]:
+    """Return users in the order of their ids."""
+    page = select(User).order_by(col(User.id)).limit(limit).offset(offset)
+    return (await session.exec(page)).all()
+
+
+@router.patch(
+    "/{user_id}",
+    response_model=UserRead,
+    responses=BAD_REQUEST | NOT_FOUND | CONFLICT,
+)
+async def update_user(
+    user_id: UserId, changes: UserUpdate, session: SessionDep
+) -> User:
+    """Change the fields that the request names."""
+    user = await find_user(session, user_id, lock=True)
+    user.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await write_user(session)
+    return user
+
+
+@router.delete(
+    "/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=NOT_FOUND
+)
+async def delete_user(user_id: UserId, session: SessionDep) -> None:
+    """Delete a user."""
+    await session.delete(await find_user(session, user_id, lock=True))
+
+
+async def find_user(session: AsyncSession, user_id: int, *, lock: bool = False) -> User:
+    """Return the user; raises HTTPException 404 if there is none.
+
+    With `lock`, nobody else changes or deletes the user until this request ends.
+    """
+    user = await session.get(User, user_id, with_for_update=lock)
+    if user is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such user.")
+    return user
+
+
+async def write_user(session: AsyncSession) -> None:
+    """Send the changes to the database; raises HTTPException 409 on a taken email."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise HTTPException(
+            status.HTTP_409_CONFLICT, "Another user has this email address."
+        ) from error

@@ -1,0 +1,46 @@
+"""Liveness and readiness."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+from httpx import AsyncClient
+
+from app.core import database
+from tests.conftest import postgres_engine
+
+
+async def test_live_needs_no_database(offline_client: AsyncClient) -> None:
+    response = await offline_client.get("/health/live")
+
+    assert response.status_code == 200
+
+
+async def test_database_answers(client: AsyncClient) -> None:
+    response = await client.get("/health/db")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "healthy", "database": "connected"}
+
+
+async def test_database_refuses(offline_client: AsyncClient) -> None:
+    response = await offline_client.get("/health/db")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "unhealthy", "database": "unavailable"}
+
+
+async def test_database_is_silent(
+    offline_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    engine = postgres_engine(f"postgresql://nobody@127.0.0.1:{port}/nothing")
+    monkeypatch.setattr(database, "read_engine", engine)
+
+    start = monotonic()
+    response = await offline_client.get("/health/db")
+
+    assert response.status_code == 503
+    assert monotonic() - start < 1.5
+    server.close()
