@@ -1,0 +1,1 @@
+"""Compare what this template renders for two environments. See `compare.py`."""

@@ -1,0 +1,178 @@
+"""Read answers, and check them before Cookiecutter drops one in silence.
+
+Cookiecutter ignores an unknown key. After a bad value in a file it drops that answer
+and every later one, with a warning and exit code 0.
+"""
+
+import difflib
+import json
+import runpy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cookiecutter.exceptions import CookiecutterException
+from cookiecutter.generate import generate_context
+from cookiecutter.prompt import YesNoPrompt, prompt_for_config
+from jinja2 import TemplateError
+from rich.prompt import InvalidResponse
+
+ROOT = Path(__file__).parent.parent
+QUESTIONS: dict[str, object] = json.loads(
+    (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
+)
+PUBLIC = [name for name in QUESTIONS if not name.startswith("_")]
+TEXTS = [name for name in PUBLIC if isinstance(QUESTIONS[name], str)]
+ANSWERS_FILE = ".cookiecutter.yaml"
+ANSWERS_KEY = "default_context"
+OTHER_KEYS = ("abbreviations", "cookiecutters_dir", "replay_dir")
+
+Answers = dict[str, Any]
+
+
+class UsageError(Exception):
+    """Something that the person gave cannot be used. The message is one line."""
+
+
+def read_answers(path: Path) -> Answers:
+    """Return the answers of a file in the form of `cookiecutter --config-file`.
+
+    Raises UsageError for a file in another form; the answers are not checked.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise UsageError(message) from error
+    return parse_answers(text)
+
+
+def parse_answers(text: str) -> Answers:
+    """Return the answers that the text of an answers file holds.
+
+    Raises UsageError as `read_answers` does.
+    """
+    try:
+        document = yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        message = f"is not YAML: {one_line(error)}"
+        raise UsageError(message) from error
+    if not isinstance(document, dict) or ANSWERS_KEY not in document:
+        message = f"has no {ANSWERS_KEY}, the key that holds the answers"
+        raise UsageError(message)
+    for key in document:
+        if key not in (ANSWERS_KEY, *OTHER_KEYS):
+            message = f"{key}: is no key of an answers file{hint(key, [ANSWERS_KEY])}"
+            raise UsageError(message)
+    answers = document[ANSWERS_KEY]
+    if not isinstance(answers, dict):
+        message = f"{ANSWERS_KEY}: must hold one answer a line, as `key: value`"
+        raise UsageError(message)
+    return answers
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a repeated key, of which PyYAML takes the last."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Any, Any]:
+        """Refuse a key that is there already."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                message = f"{key}: is given more than once"
+                raise UsageError(message)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def one_line(error: object) -> str:
+    """Return a message as one line."""
+    return " ".join(str(error).split())
+
+
+def hint(word: object, known: list[str]) -> str:
+    """Return a question that suggests the known word that is most like this one."""
+    close = difflib.get_close_matches(str(word).lower(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def problems(given: Mapping[str, object]) -> list[str]:
+    """Return a line for everything that is wrong with the answers.
+
+    First what Cookiecutter would drop, then what the template's own rules refuse.
+    """
+    dropped = [
+        f"{key}: {fault}"
+        for key, value in given.items()
+        for fault in faults_of(key, value)
+    ]
+    return dropped or [*refused(given)]
+
+
+def faults_of(key: object, value: object) -> Iterator[str]:
+    """Say why Cookiecutter would drop an answer, if it would."""
+    if key not in PUBLIC:
+        yield f"is no question of the template{hint(key, PUBLIC)}"
+        return
+    default = QUESTIONS[str(key)]
+    if isinstance(default, list) and value not in default:
+        quotes = ", in quotes" if str(value) in default else hint(value, default)
+        yield f"is {value!r}, but must be one of {', '.join(default)}{quotes}"
+    elif isinstance(default, bool) and not is_switch(value):
+        yield f"is {value!r}, but must be true or false"
+    elif isinstance(default, str) and not isinstance(value, str):
+        yield f"is {value!r}, but must be text: put it in quotes"
+
+
+def is_switch(value: object) -> bool:
+    """Tell whether Cookiecutter takes the value for a switch."""
+    if isinstance(value, str):
+        try:
+            YesNoPrompt().process_response(value)
+        except InvalidResponse:
+            return False
+        return True
+    return isinstance(value, bool)
+
+
+def refused(given: Mapping[str, object]) -> Iterator[str]:
+    """Say what the template's own rules refuse."""
+    try:
+        answers = complete(given)
+    except (CookiecutterException, TemplateError) as error:
+        reason = getattr(error, "error", error)
+        yield f"{unrenderable(given)}: cannot be rendered: {one_line(reason)}"
+        return
+    for problem in check_by_rules(answers):
+        yield f"{problem.variable}: {problem.rule}; use {problem.suggestion}"
+
+
+def complete(given: Mapping[str, object]) -> Answers:
+    """Return the answers to all questions, rendered, and what follows from them."""
+    context = generate_context(
+        str(ROOT / "cookiecutter.json"), extra_context=dict(given)
+    )
+    return dict(prompt_for_config(context, no_input=True))
+
+
+def unrenderable(given: Mapping[str, object]) -> str:
+    """Name the answer that is no valid expression."""
+    for key, value in given.items():
+        try:
+            complete({key: value})
+        except (CookiecutterException, TemplateError):
+            return key
+    return "the answers"
+
+
+def check_by_rules(answers: Answers) -> list[Any]:
+    """Check complete answers as the hook does that guards every render.
+
+    Unrendered, the hook is Python too.
+    """
+    hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
+    found: list[Any] = hook["check"](answers)
+    return found

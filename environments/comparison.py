@@ -1,0 +1,89 @@
+"""Everything that is known about two sides."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from environments.decisions import Decision, decisions
+from environments.differences import Differences, differences
+from environments.sides import project_of, read_side, share_names
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The names of both sides, the table of decisions, and the files that differ."""
+
+    left: str
+    right: str
+    decisions: tuple[Decision, ...]
+    differences: Differences
+
+    @property
+    def same(self) -> bool:
+        """Tell whether the two sides are the same, file by file."""
+        return not self.differences.files
+
+    @property
+    def shown_sections(self) -> dict[str, list[Decision]]:
+        """The decisions by section, in their order."""
+        sections: dict[str, list[Decision]] = {}
+        for decision in self.decisions:
+            sections.setdefault(decision.section, []).append(decision)
+        return sections
+
+    @property
+    def summary(self) -> str:
+        """Say in one line how much differs."""
+        if self.same:
+            return "No file differs."
+        differing = sum(not decision.same for decision in self.decisions)
+        files = len(self.differences.files)
+        return f"{count(differing, 'decision')} and {count(files, 'file')} differ."
+
+    def as_data(self) -> dict[str, Any]:
+        """Return everything as JSON knows it."""
+        found = self.differences
+        return {
+            "a": self.left,
+            "b": self.right,
+            "same": self.same,
+            "decisions": [
+                {
+                    "section": each.section,
+                    "name": each.name,
+                    "a": each.left,
+                    "b": each.right,
+                    "same": each.same,
+                }
+                for each in self.decisions
+            ],
+            "files": [
+                {"path": each.path, "status": each.status, "diff": list(each.lines)}
+                for each in found.files
+            ],
+            "left_behind": list(found.left_behind),
+            "remove_command": found.remove_command if found.left_behind else None,
+            "own_files": list(found.own),
+        }
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def compare(left: str, right: str, *, differing_only: bool = False) -> Comparison:
+    """Compare two sides as a person names them; raises UsageError.
+
+    With `differing_only`, the decisions that are the same are left out.
+    """
+    first, second = read_side(left), read_side(right)
+    first, second = share_names(first, second), share_names(second, first)
+    with tempfile.TemporaryDirectory() as scratch:
+        mine = project_of(first, Path(scratch, "a"))
+        theirs = project_of(second, Path(scratch, "b"))
+        table = decisions(mine, theirs)
+        found = differences((first, mine), (second, theirs))
+    shown = [each for each in table if not (differing_only and each.same)]
+    return Comparison(left, right, tuple(shown), found)

@@ -1,0 +1,72 @@
+"""How many round trips to the database a request costs, by rule.
+
+A round trip is a time that the service waits for the network. The rules were measured
+on the wire, and `tests/test_compare.py` measures them again:
+
+- A statement costs 1. On asyncpg it costs 2, to prepare and to execute, unless the
+  connection keeps it prepared from an earlier request: that needs a pool that keeps
+  connections, and both statement caches.
+- BEGIN and COMMIT cost 1 each. Autocommit has neither.
+- A new connection costs 4: the question for TLS, the start, and two for SCRAM. With
+  TLS 1.3, one more. A pool that keeps connections does not pay that per request.
+- `pool_pre_ping` costs 1 on psycopg. On asyncpg it is a transaction of its own around
+  an empty statement.
+
+The request that reads runs one SELECT, the request that writes one INSERT. Neither is
+the first of its connection: then the pool is filled and the statements are prepared.
+"""
+
+from environments.engine import Engine
+
+CONNECT = 4
+TLS = 1
+BEGIN_AND_COMMIT = 2
+
+
+def statement_cost(engine: Engine) -> int:
+    """Return the round trips of one statement."""
+    if engine.driver == "asyncpg" and not engine.keeps_statements:
+        return 2
+    return 1
+
+
+def ping_cost(engine: Engine) -> int:
+    """Return the round trips of the check before each request."""
+    if not engine.pings:
+        return 0
+    if engine.driver == "asyncpg":
+        return BEGIN_AND_COMMIT + statement_cost(engine)
+    return 1
+
+
+def connect_cost(engine: Engine) -> int:
+    """Return the round trips that a request spends on a new connection."""
+    return 0 if engine.keeps_connections else CONNECT
+
+
+def read_cost(engine: Engine) -> int:
+    """Return the round trips of a request that reads, without TLS."""
+    transaction = 0 if engine.reads_in_autocommit else BEGIN_AND_COMMIT
+    fixed = connect_cost(engine) + ping_cost(engine)
+    return fixed + transaction + statement_cost(engine)
+
+
+def write_cost(engine: Engine) -> int:
+    """Return the round trips of a request that writes, without TLS."""
+    fixed = connect_cost(engine) + ping_cost(engine)
+    return fixed + BEGIN_AND_COMMIT + statement_cost(engine)
+
+
+def round_trip_facts(engine: Engine) -> list[tuple[str, str]]:
+    """Return the facts about round trips."""
+    connect = connect_cost(engine)
+    return [
+        ("A request that reads", with_tls(read_cost(engine), connect)),
+        ("A request that writes", with_tls(write_cost(engine), connect)),
+        ("Of these, to connect", with_tls(connect, connect)),
+    ]
+
+
+def with_tls(cost: int, connect: int) -> str:
+    """Write a cost, and what it is with TLS where that makes a difference."""
+    return f"{cost}, with TLS {cost + TLS}" if connect else str(cost)
