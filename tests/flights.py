@@ -1,0 +1,90 @@
+"""Counts the round trips between a client and a PostgreSQL server, on the wire."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+TERMINATE = b"X\x00\x00\x00\x04"
+
+
+class FlightCounter:
+    """A TCP proxy that counts flights: runs of data from the client to the server.
+
+    A flight starts when the client speaks after the server has, or first of all, so
+    each one costs a round trip. The message that ends a connection is not counted:
+    nobody waits for its answer. `delay` seconds are added to each round trip.
+    """
+
+    def __init__(self, host: str, port: int, delay: float = 0) -> None:
+        """Forward to `host` and `port`."""
+        self.target = (host, port)
+        self.delay = delay
+        self.flights = 0
+        self.connections = 0
+        self.port = 0
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+
+    def take(self) -> tuple[int, int]:
+        """Return the flights and the connections since the last call."""
+        taken = (self.flights, self.connections)
+        self.flights = self.connections = 0
+        return taken
+
+    async def serve(self) -> None:
+        """Accept connections until the loop is stopped."""
+        server = await asyncio.start_server(self.forward, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await server.serve_forever()
+
+    async def forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Forward one connection in both directions."""
+        self.connections += 1
+        to_reader, to_writer = await asyncio.open_connection(*self.target)
+        server_spoke = True
+
+        async def upstream() -> None:
+            nonlocal server_spoke
+            while data := await reader.read(65536):
+                if data != TERMINATE:
+                    self.flights += server_spoke
+                    server_spoke = False
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                to_writer.write(data)
+                await to_writer.drain()
+            to_writer.close()
+
+        async def downstream() -> None:
+            nonlocal server_spoke
+            while data := await to_reader.read(65536):
+                server_spoke = True
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        with suppress(OSError):
+            await asyncio.gather(upstream(), downstream())
+
+    def run(self) -> None:
+        """Run the proxy in this thread."""
+        with suppress(RuntimeError):
+            self.loop.run_until_complete(self.serve())
+
+
+@contextmanager
+def flight_counter(host: str, port: int, delay: float = 0) -> Iterator[FlightCounter]:
+    """Run a FlightCounter in a thread of its own."""
+    counter = FlightCounter(host, port, delay)
+    thread = threading.Thread(target=counter.run, daemon=True)
+    thread.start()
+    counter.ready.wait()
+    try:
+        yield counter
+    finally:
+        counter.loop.call_soon_threadsafe(counter.loop.stop)
+        thread.join()

@@ -1,0 +1,125 @@
+"""What the suites under load share: variants, migrated databases, edited projects."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from tests.conftest import Project
+from tests.servers import Database, Server
+from tests.services import ServiceEnvironment
+from tests.variants import VARIANTS, Variant
+
+POOLS = ["nullpool", "queuepool"]
+DRIVERS = ["asyncpg", "psycopg"]
+
+_copies = count(1)
+
+
+def chosen(database: str, pool: str, driver: str) -> Variant:
+    """Return the variant with these answers and no migrate service."""
+    [found] = [
+        variant
+        for variant in VARIANTS
+        if (variant.database, variant.pool, variant.driver) == (database, pool, driver)
+        and not variant.migrate_service
+    ]
+    return found
+
+
+def migrate(project: Path, environment: ServiceEnvironment, database: Database) -> None:
+    """Run `alembic upgrade head` of a project on a database, on the direct way."""
+    environment.run(
+        project,
+        *("alembic", "upgrade", "head"),
+        DATABASE_URL=database.url,
+        DATABASE_URL_DIRECT=database.url,
+    )
+
+
+def copy_database(server: Server, template: Database) -> Database:
+    """Create a database with the tables of another, faster than by migrations."""
+    database = server.create_database()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for statement in (
+            f"DROP DATABASE {database.name}",
+            f"CREATE DATABASE {database.name} TEMPLATE {template.name}",
+        ):
+            connection.execute(statement.encode())
+    return database
+
+
+def copy_project(project: Project, folder: Path) -> Path:
+    """Copy a baked project, to change the copy."""
+    copy = folder / f"project-{next(_copies)}"
+    shutil.copytree(project.path, copy)
+    return copy
+
+
+def replace(path: Path, *changes: tuple[str, str]) -> None:
+    """Replace texts in a file; each must be there exactly once."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert text.count(old) == 1, f"{path.name} has {text.count(old)} times {old!r}"
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
+def add_revision(project: Path, upgrade: str) -> None:
+    """Add a migration after the first one; `upgrade` is the body of its function."""
+    lines = [
+        "import os, signal, time",
+        "import sqlalchemy as sa",
+        "from alembic import op",
+        'revision = "0002"',
+        'down_revision = "0001"',
+        "def upgrade() -> None:",
+        *(f"    {line}" for line in upgrade.splitlines()),
+    ]
+    path = project / "alembic" / "versions" / "0002_second.py"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+class ConnectionWatch:
+    """Counts the connections of a service to its database, again and again."""
+
+    def __init__(self, database: Database) -> None:
+        """Prepare to watch a database; migrations do not count."""
+        self.database = database
+        self.most = 0
+        self.samples = 0
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Count until `stop`."""
+        with psycopg.connect(self.database.url, autocommit=True) as connection:
+            while not self._stopping.wait(0.02):
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " AND backend_type = 'client backend'"
+                    " AND application_name NOT LIKE '%-migrations'"
+                ).fetchone()
+                self.most = max(self.most, row[0] if row else 0)
+                self.samples += 1
+
+    def stop(self) -> None:
+        """Stop counting."""
+        self._stopping.set()
+
+
+@contextmanager
+def watched(database: Database) -> Iterator[ConnectionWatch]:
+    """Count the connections to a database while the block runs."""
+    watch = ConnectionWatch(database)
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+        thread.join()

@@ -1,0 +1,867 @@
+"""The compare command: the table of decisions, the diff, and what it refuses."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from functools import cache
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from environments import round_trips
+from environments.compose import address
+from environments.decisions import SECTIONS, UNREADABLE, decisions
+from environments.engine import Engine
+from environments.rendering import render
+from environments.sides import preset_names
+from tests.clones import (
+    copy_template,
+    localised,
+    new_checkout,
+    readme_commands,
+    run,
+    tagged_template,
+)
+from tests.comparisons import compare, compared, pairs, picture_lines
+from tests.conftest import Bakery, files_of, tree_of
+from tests.flights import flight_counter
+from tests.servers import Server
+from tests.services import ServiceEnvironment, running_service
+from tests.variants import CHOICES, PUBLIC, ROOT, TEXTS, VARIANTS, Variant
+
+PICTURE = ROOT / "docs" / "local-postgres-and-production-neon.svg"
+PICTURE_COMMAND = ["local-postgres", "production-neon", "--only-differences"]
+
+Tree = dict[str, tuple[bytes, bool]]
+
+# Where each answer shows. A difference in another file is a leak.
+PLACES = {
+    "database": {
+        ".cookiecutter.yaml",
+        ".env.example",
+        "README.md",
+        "alembic/env.py",
+        "app/core/config.py",
+        "app/core/database.py",
+        "app/core/environment.py",
+        "app/core/neon.py",
+        "app/routers/health.py",
+        "docker-compose.yml",
+        "pgbouncer.ini",
+        "scripts/migrate.sh",
+        "tests/conftest.py",
+        "tests/test_config.py",
+        "tests/test_database.py",
+    },
+    "pool": {
+        ".cookiecutter.yaml",
+        "README.md",
+        "app/core/config.py",
+        "app/core/database.py",
+        "app/core/driver.py",
+        "app/core/pool.py",
+        "docker-compose.yml",
+        "tests/test_database.py",
+        "tests/test_pool.py",
+    },
+    "driver": {
+        ".cookiecutter.yaml",
+        "README.md",
+        "app/core/database.py",
+        "app/core/database_url.py",
+        "app/core/driver.py",
+        "pyproject.toml",
+        "tests/test_database.py",
+        "tests/test_database_url.py",
+    },
+    "migrate_service": {
+        ".cookiecutter.yaml",
+        ".env.example",
+        "README.md",
+        "docker-compose.yml",
+    },
+    "postgres_version": {
+        ".cookiecutter.yaml",
+        ".github/workflows/ci.yml",
+        "docker-compose.test.yml",
+        "docker-compose.yml",
+    },
+    "python_version": {
+        ".cookiecutter.yaml",
+        ".github/workflows/ci.yml",
+        "Dockerfile",
+    },
+}
+
+
+def facts_of(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the table of decisions of one project, by section."""
+    found: dict[str, dict[str, str]] = {}
+    for decision in decisions(folder, folder):
+        found.setdefault(decision.section, {})[decision.name] = decision.left
+    return found
+
+
+def changed_files(left: Tree, right: Tree) -> set[str]:
+    return {
+        name for name in left.keys() | right.keys() if left.get(name) != right.get(name)
+    }
+
+
+# What differs between any two variants
+
+
+def with_versions(variant: Variant, **versions: str) -> Variant:
+    """Return the variant with the given versions, else the newest ones."""
+    newest = {"postgres_version": "18", "python_version": "3.13"}
+    return Variant(**{**vars(variant), **newest, **versions})
+
+
+SAME_VERSIONS = [with_versions(variant) for variant in VARIANTS]
+OTHER_VERSIONS = [
+    with_versions(VARIANTS[0], **{name: value})
+    for name in ("postgres_version", "python_version")
+    for value in CHOICES[name]
+]
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[Variant, Tree]:
+    """Return the files of every variant."""
+    folder = tmp_path_factory.mktemp("variants")
+    every = dict.fromkeys([*VARIANTS, *SAME_VERSIONS, *OTHER_VERSIONS])
+    return {
+        variant: tree_of(render(variant.answers, folder / str(number)))
+        for number, variant in enumerate(every)
+    }
+
+
+def differing_answers(first: Variant, second: Variant) -> list[str]:
+    return [name for name in PLACES if first.answers[name] != second.answers[name]]
+
+
+def leaks(first: Variant, second: Variant, changed: set[str]) -> set[str]:
+    """Return the changed files that no differing answer shows in."""
+    differing = differing_answers(first, second)
+    return changed - {place for name in differing for place in PLACES[name]}
+
+
+def test_places_name_every_answer() -> None:
+    assert list(PLACES) == [name for name in PUBLIC if name not in TEXTS]
+
+
+def test_differences_stay_where_the_database_shows(trees: dict[Variant, Tree]) -> None:
+    leaked = {
+        f"{first} and {second}": found
+        for first, second in combinations(trees, 2)
+        if (found := leaks(first, second, changed_files(trees[first], trees[second])))
+    }
+    assert leaked == {}
+
+
+def test_every_listed_place_shows_its_answer(trees: dict[Variant, Tree]) -> None:
+    """A list that has more places than there are would let a leak through."""
+    shown: dict[str, set[str]] = {name: set() for name in PLACES}
+    for first, second in combinations(trees, 2):
+        differing = differing_answers(first, second)
+        if len(differing) == 1:
+            shown[differing[0]] |= changed_files(trees[first], trees[second])
+    assert shown == PLACES
+
+
+def test_leak_is_found(trees: dict[Variant, Tree]) -> None:
+    first, second = SAME_VERSIONS[0], SAME_VERSIONS[-1]
+    content, executable = trees[second]["app/main.py"]
+    leaked = trees[second] | {"app/main.py": (content + b"# neon\n", executable)}
+    changed = changed_files(trees[first], leaked)
+    assert leaks(first, second, changed) == {"app/main.py"}
+
+
+# The table of decisions
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant], Path]:
+    """Render a variant once."""
+    folder = tmp_path_factory.mktemp("rendered")
+
+    @cache
+    def path_of(variant: Variant) -> Path:
+        return render(variant.answers, folder / str(variant))
+
+    return path_of
+
+
+def test_every_fact_is_read(
+    rendered: Callable[[Variant], Path], variant: Variant
+) -> None:
+    facts = facts_of(rendered(variant))
+    assert list(facts) == list(SECTIONS)
+    assert not [section for section, found in facts.items() if UNREADABLE in found]
+    assert all(value for found in facts.values() for value in found.values())
+
+
+def test_facts_are_those_of_the_variant(
+    rendered: Callable[[Variant], Path], variant: Variant
+) -> None:
+    facts = facts_of(rendered(variant))
+    pooled = variant.pooled_endpoint
+    assert facts["Engine"]["Driver"].startswith(variant.driver)
+    assert facts["Engine"]["Pool"].startswith(
+        "NullPool" if variant.pool == "nullpool" else "AsyncAdaptedQueuePool"
+    )
+    caches = facts["Statement caching"].values()
+    assert {cache.split(":")[0] for cache in caches} == {"off" if pooled else "on"}
+    migrations = facts["URLs"]["Migrations"]
+    assert migrations.startswith(
+        "DATABASE_URL_DIRECT or" if pooled else "DATABASE_URL:"
+    )
+    assert ("-pooler host is refused" in migrations) == (variant.database == "neon")
+    services = {name for name in facts["Compose services"] if "," not in name}
+    assert services == {
+        "api",
+        *(["migrate"] if variant.migrate_service else []),
+        *(["pgbouncer"] if variant.database == "pgbouncer" else []),
+        *(["db"] if variant.local_database else []),
+    }
+    assert ("GET /health/live" in facts["Compose services"]["api"]) == (
+        variant.database == "neon"
+    )
+    variables = facts["Environment variables"]
+    assert ("DB_POOL_SIZE" in variables) == (variant.pool == "queuepool")
+    assert variables["DATABASE_URL"].startswith("required by the API")
+    env_file = facts["Variables in .env, for Compose"]
+    assert ("NEON_POOLED_URL" in env_file) == (variant.database == "neon")
+    assert ("POSTGRES_PASSWORD" in env_file) == variant.local_database
+    binding = facts["TLS"]["channel_binding=require"]
+    assert binding.startswith("becomes" if variant.driver == "asyncpg" else "passed on")
+
+
+def test_every_example_variable_is_listed(
+    rendered: Callable[[Variant], Path], variant: Variant
+) -> None:
+    project = rendered(variant)
+    listed = facts_of(project)["Variables in .env, for Compose"]
+    example = (project / ".env.example").read_text()
+    named = re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)
+    assert set(named) <= set(listed)
+
+
+def test_compose_variables_reach_the_service(
+    rendered: Callable[[Variant], Path], variant: Variant
+) -> None:
+    """What the table calls a setting is one that Compose lets a person set."""
+    facts = facts_of(rendered(variant))
+    compose = (rendered(variant) / "docker-compose.yml").read_text()
+    for name in facts["Environment variables"]:
+        if name.startswith(("DB_", "DEBUG")):
+            assert name in compose
+
+
+IMPORTED = """
+import asyncio, json
+from sqlalchemy import event
+from app.core.config import Settings
+from app.core.database import engine
+
+class Stop(Exception):
+    pass
+
+def intercept(dialect, entry, args, keywords):
+    raise Stop(keywords)
+
+event.listen(engine.sync_engine, "do_connect", intercept)
+
+async def given():
+    try:
+        await engine.connect()
+    except Stop as stop:
+        return stop.args[0]
+
+fields = {
+    name.upper(): None if field.is_required() else field.default
+    for name, field in Settings.model_fields.items()
+}
+keywords = asyncio.run(given())
+print(json.dumps({
+    "pool": type(engine.pool).__name__,
+    "size": engine.pool.size() if hasattr(engine.pool, "size") else None,
+    "driver": engine.dialect.driver,
+    "keywords": {name: str(value) for name, value in keywords.items()},
+    "fields": fields,
+}))
+"""
+DATABASES = [variant for variant in VARIANTS if variant.migrate_service]
+
+
+@pytest.mark.parametrize("variant", DATABASES, ids=str)
+def test_facts_are_those_of_the_imported_service(
+    rendered: Callable[[Variant], Path],
+    environments: Callable[[str], ServiceEnvironment],
+    variant: Variant,
+    tmp_path: Path,
+) -> None:
+    """The syntax tells what Python sees once the service is imported."""
+    project = rendered(variant)
+    (tmp_path / "probe.py").write_text(IMPORTED)
+    completed = environments(variant.driver).run(
+        tmp_path,
+        "probe",
+        DATABASE_URL="postgresql://app:secret@localhost/app",
+        PYTHONPATH=str(project),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    seen = json.loads(completed.stdout)
+    engine = Engine(project)
+    assert seen["driver"] == engine.driver
+    assert seen["pool"] == engine.pool
+    if engine.keeps_connections:
+        size = syntax_default(engine, "db_pool_size")
+        assert seen["size"] == int(size)
+    for name, value in engine.caches.items():
+        assert seen["keywords"].get(name, "on") == value.partition(": ")[2] or (
+            value.startswith("on") and name not in seen["keywords"]
+        )
+    settings = {
+        setting.name.upper(): setting.default for setting in engine.settings.values()
+    }
+    expected = {
+        name.upper() if name.islower() else name: None if value is None else str(value)
+        for name, value in seen["fields"].items()
+    }
+    assert {name: text(value) for name, value in settings.items()} == expected
+
+
+def syntax_default(engine: Engine, name: str) -> str:
+    default = engine.settings[name].default
+    assert default is not None
+    return default
+
+
+def text(value: str | None) -> str | None:
+    """Return a default as Python has it: `None` for none."""
+    return None if value in (None, "None") else value
+
+
+def test_facts_come_from_the_files_and_not_from_the_answers(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = edited(bake, tmp_path, database="neon", pool="queuepool")
+    database = project / "app" / "core" / "database.py"
+    source = database.read_text()
+    database.write_text(
+        source.replace('"statement_cache_size": 0', '"statement_cache_size": 7')
+    )
+    (project / "docker-compose.yml").write_text("services:\n  other: {image: other}\n")
+    facts = facts_of(project)
+    assert facts["Statement caching"]["statement_cache_size"] == "7"
+    assert facts["Compose services"]["other"] == "image: other\nhealth: not checked"
+    assert "api" not in facts["Compose services"]
+    assert facts["URLs"]["API in Compose"] == "not set"
+
+
+def edited(bake: Bakery, folder: Path, **answers: object) -> Path:
+    """Return a copy of a project, to be changed."""
+    return Path(shutil.copytree(bake(**answers).path, folder / "my-service"))
+
+
+@pytest.mark.parametrize(
+    ("file", "section"),
+    [
+        ("app/core/database.py", "Engine"),
+        ("app/core/config.py", "Environment variables"),
+        ("alembic/env.py", "URLs"),
+        ("app/core/driver.py", "TLS"),
+        ("docker-compose.yml", "Compose services"),
+    ],
+)
+@pytest.mark.parametrize(
+    "content", [None, "x = ]", ""], ids=["gone", "broken", "empty"]
+)
+def test_rewritten_file_is_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path, file: str, section: str, content: str | None
+) -> None:
+    project = edited(bake, tmp_path)
+    if content is None:
+        (project / file).unlink()
+    else:
+        (project / file).write_text(content)
+    facts = facts_of(project)
+    assert file in facts[section][UNREADABLE]
+    assert UNREADABLE not in facts["Statement caching"] or file != "docker-compose.yml"
+
+
+def test_rendering_is_the_same_as_with_hooks(bake: Bakery, tmp_path: Path) -> None:
+    for number, variant in enumerate(VARIANTS[:: len(VARIANTS) // 6]):
+        rendered = render(variant.answers, tmp_path / str(number))
+        assert tree_of(rendered) == bake(variant).tree()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("postgresql://app:${PASSWORD:?set it}@db:5432/app", "db:5432/app"),
+        ("postgresql://app:s3cret@db:5432/app", "db:5432/app"),
+        ("postgresql://a:b@h/app?sslmode=require", "h/app?sslmode=require"),
+        ("${NEON_POOLED_URL:?set it}", "NEON_POOLED_URL in .env"),
+        ("${URL}", "URL in .env"),
+        ("$URL", "URL in .env"),
+    ],
+)
+def test_address_shows_no_password(value: str, shown: str) -> None:
+    assert address(value) == shown
+
+
+# Round trips
+
+
+WIRED = [variant for variant in DATABASES if variant.database != "pgbouncer"]
+
+
+@pytest.mark.parametrize("variant", WIRED, ids=str)
+def test_round_trips_are_those_on_the_wire(
+    rendered: Callable[[Variant], Path],
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    variant: Variant,
+    tmp_path: Path,
+) -> None:
+    """PgBouncer's variants have Neon's engine. The server has no TLS."""
+    project = rendered(variant)
+    environment = environments(variant.driver)
+    database = postgres.create_database()
+    environment.run(
+        project,
+        *("alembic", "upgrade", "head"),
+        DATABASE_URL=database.url,
+        DATABASE_URL_DIRECT=database.url,
+    )
+    address = urlsplit(database.url)
+    assert address.hostname is not None
+    assert address.port is not None
+    with flight_counter(address.hostname, address.port) as counter:
+        through = database.url.replace(str(address.port), str(counter.port))
+        log = tmp_path / "log"
+        with (
+            running_service(environment, project, log, DATABASE_URL=through) as service,
+            httpx.Client(base_url=service.url) as client,
+        ):
+            reads, writes = requests(client, counter.take)
+    engine = Engine(project)
+    assert set(reads) == {round_trips.read_cost(engine)}
+    assert set(writes) == {round_trips.write_cost(engine)}
+
+
+def requests(
+    client: httpx.Client, take: Callable[[], tuple[int, int]]
+) -> tuple[list[int], list[int]]:
+    """Return the flights of some requests that read, and of some that write.
+
+    The first ones are not counted: they fill the pool, and psycopg prepares a
+    statement when it runs for the 6th time.
+    """
+    reads, writes = [], []
+    for number in range(9):
+        person = {"name": "Ada", "email": f"ada{number}@example.com"}
+        assert client.post("/users", json=person).status_code == httpx.codes.CREATED
+        writes.append(settled(take))
+        assert client.get("/users/1").status_code == httpx.codes.OK
+        reads.append(settled(take))
+    return reads[7:], writes[7:]
+
+
+def settled(take: Callable[[], tuple[int, int]]) -> int:
+    """Return the flights since the last call, once there come no more."""
+    flights = 0
+    while True:
+        time.sleep(0.05)
+        more, _ = take()
+        if not more:
+            return flights
+        flights += more
+
+
+# Each kind of side
+
+
+def test_presets() -> None:
+    data = compared("local-postgres", "production-neon")
+    assert (data["a"], data["b"]) == ("local-postgres", "production-neon")
+    changed = {each["path"] for each in data["files"]}
+    assert ".env.example" in changed
+    assert "app/main.py" not in changed
+    assert data["left_behind"] == []
+    assert not data["same"]
+
+
+def test_all_kinds_of_a_side_mean_the_same(bake: Bakery) -> None:
+    variant = VARIANTS[-1]
+    project = bake(variant).path
+    answers_file = project / ".cookiecutter.yaml"
+    sides = [str(project), str(answers_file), pairs(variant)]
+    for first, second in combinations(sides, 2):
+        assert compared(first, second)["same"], (first, second)
+
+
+def test_answers_may_follow_a_base(bake: Bakery) -> None:
+    data = compared("production-neon,pool=nullpool", "serverless-neon")
+    assert data["same"]
+    folder = bake(database="neon").path
+    data = compared(f"{folder},database=postgres", "database=postgres")
+    assert data["same"]
+
+
+def test_relative_paths_are_those_of_the_current_folder(bake: Bakery) -> None:
+    project = bake().path
+    assert compared(".", ".cookiecutter.yaml", folder=project)["same"]
+    assert compared(".", f"../{project.name}", folder=project)["same"]
+
+
+def test_names_are_taken_from_the_other_side(bake: Bakery) -> None:
+    """Otherwise every file with the name of the service would differ."""
+    project = bake(project_name="Orders", full_name="Ada").path
+    data = compared(project, "database=neon")
+    changed = {each["path"] for each in data["files"]}
+    assert "app/main.py" not in changed
+    assert changed <= PLACES["database"] | PLACES["pool"]
+
+
+def test_value_may_have_commas(bake: Bakery) -> None:
+    project = bake(description="Fast, safe, and small").path
+    assert compared(project, "driver=asyncpg,description=Fast, safe, and small")["same"]
+
+
+def test_value_may_look_like_a_template(bake: Bakery) -> None:
+    project = bake(description="{{ '{' }}{ x }}").path
+    assert compared(project, project / ".cookiecutter.yaml")["same"]
+
+
+def test_files_of_a_persons_own_are_named_and_not_shown(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = edited(bake, tmp_path)
+    (project / "notes.txt").write_text("our own notes")
+    (project / ".env").write_text("POSTGRES_PASSWORD=unseen-7391")
+    data = compared(project, project / ".cookiecutter.yaml")
+    assert data["same"]
+    assert data["own_files"] == ["notes.txt"]
+    printed = compare(project, "database=neon").stdout
+    assert "notes.txt" in printed
+    assert "our own notes" not in printed
+    assert "unseen-7391" not in printed
+
+
+def test_edited_file_is_shown(bake: Bakery, tmp_path: Path) -> None:
+    project = edited(bake, tmp_path)
+    (project / "app" / "main.py").write_text("app = None")
+    (project / "app" / "errors.py").unlink()
+    data = compared(project, project / ".cookiecutter.yaml")
+    status = {each["path"]: each["status"] for each in data["files"]}
+    assert status == {"app/main.py": "changed", "app/errors.py": "only in B"}
+    assert "\\ No newline at end of file" in data["files"][1]["diff"]
+
+
+# What it prints
+
+
+def test_table_comes_before_the_diff() -> None:
+    printed = compare("local-postgres", "production-neon").stdout
+    assert printed.index("Round trips per request") < printed.index("--- a/")
+    assert "\x1b[" not in printed
+
+
+def test_terminal_is_coloured() -> None:
+    printed = compare(*PICTURE_COMMAND, FORCE_COLOR="1", TERM="xterm-256color").stdout
+    assert "\x1b[31m-" in printed
+    assert "\x1b[32m+" in printed
+
+
+def test_command_needs_a_clone_and_uv_alone(tmp_path: Path) -> None:
+    """`uv run` installs what the script's own header asks for."""
+    template = copy_template(tmp_path / "template")
+    completed = subprocess.run(
+        ["uv", "run", "compare.py", "local-postgres", "serverless-neon", "--exit-code"],
+        cwd=template,
+        env={
+            name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 1, completed.stderr
+    assert "Round trips per request" in completed.stdout
+    assert not (template / ".venv").exists()
+
+
+def test_only_differences() -> None:
+    everything = compared("local-postgres", "production-neon")["decisions"]
+    some = compared(*PICTURE_COMMAND)["decisions"]
+    assert some == [each for each in everything if not each["same"]]
+    assert 0 < len(some) < len(everything)
+
+
+def test_same_sides() -> None:
+    completed = compare("local-postgres", "local-postgres", "--exit-code")
+    assert completed.returncode == 0
+    assert "No file differs." in completed.stdout
+    assert "--- " not in completed.stdout
+
+
+def test_exit_code_of_differing_sides() -> None:
+    sides = ["local-postgres", "production-neon"]
+    assert compare(*sides).returncode == 0
+    assert compare(*sides, "--exit-code").returncode == 1
+
+
+def test_reader_may_close_the_pipe() -> None:
+    command = "python compare.py local-postgres production-neon | head -1"
+    completed = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert completed.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs two sides, A and B, but was given nothing"),
+        (["local-postgres"], "needs two sides, A and B, but was given local-postgres"),
+        (["a", "b", "c"], "needs two sides"),
+        (["prodution-neon", "a=b"], "did you mean production-neon?"),
+        (["tests", "local-postgres"], "tests: has no .cookiecutter.yaml"),
+        (["README.md", "local-postgres"], "README.md: is not YAML"),
+        (["pyproject.toml", "local-postgres"], "pyproject.toml: "),
+        (
+            ["databse=neon", "a=b"],
+            "databse: is no question of the template; did you mean",
+        ),
+        (["database=neno", "a=b"], "must be one of postgres, neon, pgbouncer; did you"),
+        (["migrate_service=maybe", "a=b"], "must be true or false"),
+        (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),
+        (["description={{ x }}", "a=b"], "description: cannot be rendered"),
+        (["description={% x", "a=b"], "description: cannot be rendered"),
+        (["local-postgres,pool", "a=b"], "'pool' is no key=value"),
+        (["", "a=b"], "an empty name"),
+        (["local-postgres", "production-neon", "--bogus"], "--bogus"),
+        (["local-postgres", "production-neon", "--html", "no/x"], "no/x: No such file"),
+        (["local-postgres", "production-neon", "--html"], "expected one argument"),
+        (["--check", "x", "local-postgres"], "--check takes one file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_argument_gets_one_clear_line(arguments: list[str], message: str) -> None:
+    completed = compare(*arguments)
+    assert completed.returncode == 2
+    assert completed.stdout == ""
+    assert completed.stderr.count("\n") == 1
+    assert completed.stderr.startswith("compare.py: ")
+    assert message in completed.stderr
+
+
+def test_help_names_the_presets() -> None:
+    printed = " ".join(compare("--help").stdout.split())
+    assert all(name in printed for name in preset_names())
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    template = copy_template(tmp_path / "template")
+    home = tmp_path / "home"
+    home.mkdir()
+    before = tree_of(template)
+    subprocess.run(
+        [sys.executable, "-B", "compare.py", "local-postgres", "production-neon"],
+        cwd=template,
+        env=os.environ | {"HOME": str(home), "TMPDIR": str(home)},
+        capture_output=True,
+        check=True,
+    )
+    assert files_of(home) == []
+    assert tree_of(template) == before
+
+
+def test_settings_of_the_person_do_not_matter(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("default_context:\n  full_name: Ada\n  database: neon\n")
+    completed = compare(
+        *("database=postgres", "driver=asyncpg"),
+        COOKIECUTTER_CONFIG=str(settings),
+        HOME=str(tmp_path),
+    )
+    assert "No file differs." in completed.stdout
+
+
+# The page
+
+
+class PageReader(HTMLParser):
+    """Reads a page: what it loads, and whether its elements are closed."""
+
+    EMPTY = ("meta", "input", "br", "link", "img")
+
+    def __init__(self, html: str) -> None:
+        """Read the page at once."""
+        super().__init__()
+        self.open: list[str] = []
+        self.loaded: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what is opened and loaded."""
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+        names = ("src", "href", "srcset", "action")
+        self.loaded += [f"{tag} {name}" for name, _ in attrs if name in names]
+        self.loaded += [tag] if tag in ("script", "link", "iframe") else []
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note what is closed."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Collect the text."""
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the page of two presets."""
+    file = tmp_path_factory.mktemp("page") / "page.html"
+    completed = compare("local-postgres", "production-neon", "--html", file)
+    assert (completed.returncode, completed.stdout) == (0, "")
+    return file.read_text(encoding="utf-8")
+
+
+def test_page_has_all_that_the_terminal_shows(html: str) -> None:
+    page = PageReader(html)
+    assert page.open == []
+    data = compared("local-postgres", "production-neon")
+    for decision in data["decisions"]:
+        for value in (decision["section"], decision["name"], decision["a"]):
+            assert value in page.text
+    for file in data["files"]:
+        assert all(line in page.text for line in file["diff"])
+
+
+def test_page_needs_nothing_else(html: str) -> None:
+    assert PageReader(html).loaded == []
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_page_fits_every_screen(html: str) -> None:
+    assert 'name="viewport" content="width=device-width' in html
+    assert "color-scheme: light dark" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "@media (max-width:" in html
+
+
+def test_page_escapes_what_it_shows(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    name = '<script>alert(1)</script> & "quotes"'
+    completed = compare(
+        f"project_name={name}", "project_name=Plain,database=neon", "--html", file
+    )
+    assert completed.returncode == 0, completed.stderr
+    page = PageReader(file.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.loaded == []
+    assert name in page.text
+
+
+# The picture
+
+
+def test_picture_in_the_readme_is_the_tools(tmp_path: Path) -> None:
+    file = tmp_path / "picture.svg"
+    completed = compare(*PICTURE_COMMAND, "--svg", file)
+    assert (completed.returncode, completed.stdout) == (0, "")
+    remedy = f"run: uv run compare.py {' '.join(PICTURE_COMMAND)} --svg {PICTURE.relative_to(ROOT)}"
+    expected = picture_lines(file.read_text(encoding="utf-8"))
+    assert picture_lines(PICTURE.read_text(encoding="utf-8")) == expected, remedy
+    assert any("NEON_POOLED_URL" in line for line in expected)
+
+
+@pytest.mark.parametrize(
+    "picture", sorted(ROOT.glob("docs/*.svg")), ids=lambda p: p.name
+)
+def test_picture_loads_nothing(picture: Path) -> None:
+    svg = picture.read_text(encoding="utf-8")
+    ET.fromstring(svg)  # noqa: S314 (our own)
+    outside = set(re.findall(r"https?://[^\"')\s]+", svg))
+    links = {"http://www.w3.org/2000/svg"}
+    assert not {
+        url for url in outside - links if f'"{url}' in svg or f"url({url}" in svg
+    }
+    assert "@import" not in svg
+    assert "@font-face" not in svg
+
+
+def test_picture_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"]({PICTURE.relative_to(ROOT).as_posix()})" in readme
+
+
+# The README's commands
+
+
+def test_commands_of_the_readme(tmp_path: Path) -> None:
+    """Each as it stands there, with a local template: clone, presets, compare."""
+    template = tagged_template(tmp_path / "published" / "cookiecutter-fastapi-postgres")
+    work = tmp_path / "work"
+    work.mkdir()
+    clone, *presets = readme_commands("## Environments")[:2]
+    run(work, "sh", "-ec", localised(clone, template))
+    cloned = work / "cookiecutter-fastapi-postgres"
+    for command in presets:
+        assert "presets/" in command
+        run(cloned, "sh", "-ec", localised(command, template))
+    assert (work / "my-service" / "docker-compose.yml").is_file()
+    new_checkout(work / "my-service")
+    commands = readme_commands("### Compare")
+    assert len(commands) == len(set(commands))
+    for command in commands:
+        assert command.startswith("uv run compare.py ")
+        completed = run(cloned, "sh", "-ec", command)
+        assert "differ" in completed.stdout or "--html" in command
+    assert PageReader((cloned / "drivers.html").read_text(encoding="utf-8")).text
+
+
+# Its own code
+
+
+def test_rendered_code_is_never_imported() -> None:
+    """The comparison reads projects. It must not run them."""
+    forbidden = {"exec", "eval", "compile", "import_module", "__import__"}
+    for path in [ROOT / "compare.py", *(ROOT / "environments").glob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not called & forbidden
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _summary(report: list[str]) -> Iterator[None]:
+    """Report what the presets decide about round trips."""
+    yield
+    for name in preset_names():
+        found = compared(name, name)["decisions"]
+        costs = [each["a"] for each in found if each["name"].startswith("A request")]
+        report.append(f"{name:20} read: {costs[0]:16} write: {costs[1]}")

@@ -1,0 +1,159 @@
+"""A request costs no more round trips to the database than it must.
+
+The figures are exact: a proxy counts them on the wire.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.conftest import Bakery
+from tests.flights import FlightCounter, flight_counter
+from tests.servers import Server
+from tests.services import ServiceEnvironment, running_service
+from tests.variants import VARIANTS, Variant
+
+WARM_UP = 8  # psycopg prepares a statement when it runs it for the sixth time.
+REQUESTS = 5
+
+OPEN_A_CONNECTION = {
+    "asyncpg": """
+import asyncio, sys, asyncpg
+async def main():
+    await (await asyncpg.connect(sys.argv[1])).close()
+asyncio.run(main())
+""",
+    "psycopg": """
+import asyncio, sys, psycopg
+async def main():
+    await (await psycopg.AsyncConnection.connect(sys.argv[1])).close()
+asyncio.run(main())
+""",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A service behind a counter, and what the bare driver's connection costs."""
+
+    variant: Variant
+    client: httpx.Client
+    counter: FlightCounter
+    set_up: int
+
+    def flights(self, request: Callable[[int], httpx.Response]) -> set[int]:
+        """Return the numbers of flights that several warm requests took."""
+        for number in range(WARM_UP):
+            request(number).raise_for_status()
+        self.counter.take()
+        counted = set()
+        for number in range(WARM_UP, WARM_UP + REQUESTS):
+            request(number).raise_for_status()
+            counted.add(self.counter.take()[0])
+        return counted
+
+
+@pytest.fixture(
+    scope="module",
+    params=[variant for variant in VARIANTS if variant.migrate_service],
+    ids=str,
+)
+def measured(
+    request: pytest.FixtureRequest,
+    bake: Bakery,
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Measured]:
+    """Serve a variant, with a counter between it and the server."""
+    variant: Variant = request.param
+    environment = environments(variant.driver)
+    project = bake(variant).path
+    database = postgres.create_database()
+    environment.run(
+        project,
+        *("alembic", "upgrade", "head"),
+        DATABASE_URL=database.url,
+        DATABASE_URL_DIRECT=database.url,
+    )
+    server = urlsplit(database.url)
+    log = tmp_path_factory.mktemp("round-trips") / "log"
+    with flight_counter(server.hostname or "", server.port or 5432) as counter:
+        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
+        environment.run_script(OPEN_A_CONNECTION[variant.driver], url)
+        set_up = counter.take()[0]
+        with (
+            running_service(environment, project, log, DATABASE_URL=url) as service,
+            httpx.Client(base_url=service.url) as client,
+        ):
+            yield Measured(variant, client, counter, set_up)
+
+
+def expected(measured: Measured, statements: int) -> int:
+    """Return the flights of `statements` statements in the measured variant.
+
+    Without a statement cache, asyncpg asks for a statement's types first, which
+    costs one more for the query. BEGIN and COMMIT have no types.
+    """
+    variant = measured.variant
+    set_up = measured.set_up if variant.pool == "nullpool" else 0
+    prepares = variant.driver == "asyncpg" and (
+        variant.pooled_endpoint or variant.pool == "nullpool"
+    )
+    return set_up + statements + prepares
+
+
+def test_read(measured: Measured) -> None:
+    user = measured.client.post("/users", json={"name": "Ada", "email": "ada@x.org"})
+    path = f"/users/{user.json()['id']}"
+
+    flights = measured.flights(lambda _: measured.client.get(path))
+
+    assert flights == {expected(measured, 1)}
+
+
+def test_list(measured: Measured) -> None:
+    flights = measured.flights(lambda _: measured.client.get("/users"))
+
+    assert flights == {expected(measured, 1)}
+
+
+def test_write(measured: Measured) -> None:
+    def create(number: int) -> httpx.Response:
+        user = {"name": "Bob", "email": f"bob-{number}@x.org"}
+        return measured.client.post("/users", json=user)
+
+    assert measured.flights(create) == {expected(measured, 3)}
+
+
+def test_counter_counts_the_transaction_of_a_read(
+    bake: Bakery,
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    tmp_path: Path,
+) -> None:
+    """A negative control: reads in a transaction cost two round trips more."""
+    variant = next(v for v in VARIANTS if v.id == "postgres-queuepool-asyncpg-migrate")
+    environment = environments(variant.driver)
+    project = bake.fresh(variant).path
+    users = project / "app" / "routers" / "users.py"
+    users.write_text(users.read_text().replace("ReadSessionDep", "SessionDep"))
+    database = postgres.create_database()
+    environment.run(project, "alembic", "upgrade", "head", DATABASE_URL=database.url)
+    server = urlsplit(database.url)
+    with flight_counter(server.hostname or "", server.port or 5432) as counter:
+        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
+        with (
+            running_service(
+                environment, project, tmp_path / "log", DATABASE_URL=url
+            ) as service,
+            httpx.Client(base_url=service.url) as client,
+        ):
+            measured = Measured(variant, client, counter, 0)
+            flights = measured.flights(lambda _: client.get("/users"))
+
+    assert flights == {3}

@@ -1,0 +1,83 @@
+"""The variants of the template, computed from cookiecutter.json."""
+
+import json
+from dataclasses import dataclass
+from itertools import cycle, product
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+QUESTIONS: dict[str, object] = json.loads(
+    (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
+)
+CHOICES: dict[str, list[str]] = {
+    name: values for name, values in QUESTIONS.items() if isinstance(values, list)
+}
+TEXTS = [
+    name
+    for name, value in QUESTIONS.items()
+    if isinstance(value, str) and not name.startswith("_")
+]
+SWITCHES = [name for name, value in QUESTIONS.items() if isinstance(value, bool)]
+PUBLIC = [name for name in QUESTIONS if not name.startswith("_")]
+
+# What `pool=auto` means for each database.
+AUTOMATIC_POOLS = {"postgres": "queuepool", "neon": "nullpool", "pgbouncer": "nullpool"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of answers, and what follows from it."""
+
+    database: str
+    pool: str
+    driver: str
+    migrate_service: bool
+    postgres_version: str
+    python_version: str
+
+    @property
+    def answers(self) -> dict[str, object]:
+        """Return the answers that lead to this variant."""
+        return dict(vars(self))
+
+    @property
+    def id(self) -> str:
+        """Return a name for test reports."""
+        migrate = "migrate" if self.migrate_service else "nomigrate"
+        return f"{self.database}-{self.pool}-{self.driver}-{migrate}"
+
+    @property
+    def pooled_endpoint(self) -> bool:
+        """Tell whether requests go through a pooler."""
+        return self.database != "postgres"
+
+    @property
+    def local_database(self) -> bool:
+        """Tell whether Compose runs the database."""
+        return self.database != "neon"
+
+    @property
+    def automatic_pool(self) -> bool:
+        """Tell whether `pool=auto` leads to this pool."""
+        return AUTOMATIC_POOLS[self.database] == self.pool
+
+    def __str__(self) -> str:
+        """Return the id, which pytest shows."""
+        return self.id
+
+
+def all_variants() -> list[Variant]:
+    """Combine every database, pool, driver and migrate service.
+
+    The versions are independent of them, so they take turns.
+    """
+    pools = [pool for pool in CHOICES["pool"] if pool != "auto"]
+    combinations = product(CHOICES["database"], pools, CHOICES["driver"], [True, False])
+    versions = cycle(product(CHOICES["postgres_version"], CHOICES["python_version"]))
+    return [
+        Variant(*combination, *version)
+        for combination, version in zip(combinations, versions, strict=False)
+    ]
+
+
+VARIANTS = all_variants()

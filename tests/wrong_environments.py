@@ -1,0 +1,167 @@
+"""Environments that a rendered service must refuse, and what it must say."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PASSWORD = "Zq7-hidden-Kx9"  # noqa: S105 (of a server that is not there)
+RIGHT = {
+    "postgres": f"postgresql://app:{PASSWORD}@db.example.com:5432/app",
+    "pgbouncer": f"postgresql://app:{PASSWORD}@db.example.com:6432/app",
+    "neon": f"postgresql://app:{PASSWORD}@ep-a-1-pooler.eu-central-1.aws.neon.tech/app",
+}
+NEON_DIRECT = RIGHT["neon"].replace("-pooler", "")
+DIRECT = "DATABASE_URL_DIRECT"
+
+# What stands for a right URL, followed by what the message must say.
+WRONG_URLS = {
+    "empty": ("", "is not set. Set it to"),
+    "blank": ("  ", "cannot be read as a URL. Write postgresql://"),
+    "mysql": ("mysql://app:PASSWORD@db/app", "use postgresql://"),
+    "sqlite": ("sqlite:///PASSWORD", "use postgresql://"),
+    "mongodb": ("mongodb+srv://app:PASSWORD@db/app", "use postgresql://"),
+    "another driver": ("postgresql+psycopg2://app:PASSWORD@db/a", "use postgresql://"),
+    "unknown parameter": ("URL?pgbouncer=true", "'pgbouncer': remove it"),
+    "password parameter": ("URL?password=PASSWORD", "'password': remove it"),
+    "parameter twice": ("URL?sslmode=require&sslmode=disable", "keep one"),
+    "words": ("password is PASSWORD", "cannot be read as a URL. Write postgresql://"),
+    "no scheme": ("app:PASSWORD@db/app", "cannot be read as a URL. Write postgresql:"),
+    "quoted": ("'URL'", "cannot be read as a URL. Write postgresql://"),
+    "port of letters": ("postgresql://app:PASSWORD@db:port/app", "Write postgresql://"),
+    "port beyond range": ("postgresql://app:PASSWORD@db:99999/app", "correct it"),
+    "at sign in password": ("postgresql://app:a@PASSWORD@db/app", "(@ as %40, / as"),
+    "sslmode": ("URL?sslmode=on", "unknown sslmode: use one of disable, allow"),
+    "channel_binding": ("URL?channel_binding=yes", "channel_binding: use one of"),
+    "channel_binding without TLS": (
+        "URL?sslmode=disable&channel_binding=require",
+        "use sslmode=require",
+    ),
+    "connect_timeout of letters": ("URL?connect_timeout=soon", "above 0: correct it"),
+    "connect_timeout zero": ("URL?connect_timeout=0", "above 0: correct it"),
+    "no certificate file": (
+        "URL?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
+        "give the path of a file of PEM certificates",
+    ),
+    "no certificates in the file": (
+        "URL?sslmode=verify-full&sslrootcert=/etc/passwd",
+        "give the path of a file of PEM certificates",
+    ),
+    "folder of certificates": (
+        "URL?sslmode=require&sslrootcert=/tmp",
+        "give the path of a file of PEM certificates",
+    ),
+}
+# One of each kind: for a second variable, which the same code reads.
+FEW_CASES = ("mysql", "unknown parameter", "sslmode", "no certificate file")
+WRONG_NUMBERS = {
+    "DB_CONNECT_TIMEOUT": ("soon", "should be a valid integer"),
+    "DB_COMMAND_TIMEOUT": ("soon", "should be a valid number"),
+    "DB_POOL_SIZE": ("many", "should be a valid integer"),
+    "DB_MAX_OVERFLOW": ("-1", "should be greater than or equal to 0"),
+    "DB_POOL_TIMEOUT": ("0", "should be greater than 0"),
+    "DB_POOL_RECYCLE": ("1.5", "should be a valid integer"),
+    "DEBUG": ("perhaps", "should be a valid boolean"),
+}
+# Numbers of which no limit can be made.
+NO_LIMITS = {"infinite": "inf", "no number": "nan", "of 30 digits": "9" * 30}
+POOL_SETTINGS = (
+    "DB_POOL_SIZE",
+    "DB_MAX_OVERFLOW",
+    "DB_POOL_TIMEOUT",
+    "DB_POOL_RECYCLE",
+)
+
+
+@dataclass(frozen=True)
+class WrongEnvironment:
+    """Variables, and for each wrong one a part of the line about it."""
+
+    name: str
+    variables: dict[str, str]
+    lines: dict[str, str]
+
+    def faults(self, code: int, output: str) -> list[str]:
+        """Say what is wrong with the end of a process that had these variables."""
+        found = []
+        if code == 0:
+            found.append("the exit code is 0")
+        if PASSWORD in output:
+            found.append("the password is shown")
+        lines = output.splitlines()
+        if len(lines) != len(self.lines):
+            found.append(f"{len(lines)} lines, not {len(self.lines)}")
+        for variable, text in self.lines.items():
+            about = [
+                line
+                for line in lines
+                if line.startswith((variable + " ", variable + ":"))
+            ]
+            if len(about) != 1 or text not in about[0]:
+                found.append(f"no one line about {variable} says {text!r}")
+        return [f"{self.name}: {fault}\n{output}" for fault in found]
+
+
+def wrong_environments(
+    database: str, pool: str, program: str
+) -> Iterator[WrongEnvironment]:
+    """Return the environments that `program` (uvicorn or alembic) must refuse."""
+    right = right_variables(database, program)
+    required = (
+        DIRECT if program == "alembic" and database != "postgres" else "DATABASE_URL"
+    )
+    numbers = {
+        name: wrong
+        for name, wrong in WRONG_NUMBERS.items()
+        if is_read(name, pool, program)
+    }
+    yield WrongEnvironment(
+        "missing",
+        {name: value for name, value in right.items() if name != required},
+        {required: "is not set. Set it to"},
+    )
+    for variable in right:
+        for name, (text, message) in WRONG_URLS.items():
+            if variable != required and name not in FEW_CASES:
+                continue
+            url = text.replace("URL", right[variable]).replace("PASSWORD", PASSWORD)
+            yield WrongEnvironment(
+                f"{variable} {name}", right | {variable: url}, {variable: message}
+            )
+    if database == "neon":
+        for variable in (DIRECT, "DATABASE_URL_UNPOOLED"):
+            others = {name: url for name, url in right.items() if name != DIRECT}
+            yield WrongEnvironment(
+                f"pooled {variable}",
+                others | {variable: RIGHT["neon"] + "?sslmode=require"},
+                {variable: "names Neon's pooled endpoint (-pooler)"},
+            )
+    for name, (value, message) in numbers.items():
+        yield WrongEnvironment(name, right | {name: value}, {name: message})
+    for name, value in NO_LIMITS.items():
+        setting = "DB_COMMAND_TIMEOUT" if program == "uvicorn" else "DB_CONNECT_TIMEOUT"
+        yield WrongEnvironment(
+            f"{setting} {name}", right | {setting: value}, {setting: "should be "}
+        )
+    yield WrongEnvironment(
+        "everything",
+        dict.fromkeys(right, "mysql://PASSWORD")
+        | {n: v for n, (v, _) in numbers.items()},
+        dict.fromkeys(right, "use postgresql://")
+        | {name: message for name, (_, message) in numbers.items()},
+    )
+
+
+def right_variables(database: str, program: str) -> dict[str, str]:
+    """Return the URLs that `program` reads, all of them right."""
+    if database == "postgres":
+        return {"DATABASE_URL": RIGHT[database]}
+    direct = NEON_DIRECT if database == "neon" else RIGHT["postgres"]
+    if program == "alembic":
+        return {DIRECT: direct}
+    return {"DATABASE_URL": RIGHT[database], DIRECT: direct}
+
+
+def is_read(setting: str, pool: str, program: str) -> bool:
+    """Tell whether `program` of a variant with `pool` reads a setting."""
+    if program == "alembic":
+        return setting == "DB_CONNECT_TIMEOUT"
+    return pool == "queuepool" or setting not in POOL_SETTINGS
