@@ -2,10 +2,30 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 TERMINATE = b"X\x00\x00\x00\x04"
+
+# Scripts that open a connection to the URL in their argument. They end without closing
+# it, since over TLS the closing message cannot be told from others.
+OPEN_A_CONNECTION = {
+    "asyncpg": """
+import asyncio, os, sys, asyncpg
+async def main():
+    await asyncpg.connect(sys.argv[1])
+    os._exit(0)
+asyncio.run(main())
+""",
+    "psycopg": """
+import asyncio, os, sys, psycopg
+async def main():
+    await psycopg.AsyncConnection.connect(sys.argv[1])
+    os._exit(0)
+asyncio.run(main())
+""",
+}
 
 
 class FlightCounter:
@@ -13,7 +33,7 @@ class FlightCounter:
 
     A flight starts when the client speaks after the server has, or first of all, so
     each one costs a round trip. The message that ends a connection is not counted:
-    nobody waits for its answer. `delay` seconds are added to each round trip.
+    nobody waits for its answer. `delay` seconds are added to each flight.
     """
 
     def __init__(self, host: str, port: int, delay: float = 0) -> None:
@@ -50,11 +70,12 @@ class FlightCounter:
         async def upstream() -> None:
             nonlocal server_spoke
             while data := await reader.read(65536):
-                if data != TERMINATE:
-                    self.flights += server_spoke
+                if data != TERMINATE and server_spoke:
+                    self.flights += 1
                     server_spoke = False
-                if self.delay:
-                    await asyncio.sleep(self.delay)
+                    if self.delay:
+                        # asyncio.sleep() rounds up to whole milliseconds.
+                        await asyncio.to_thread(time.sleep, self.delay)
                 to_writer.write(data)
                 await to_writer.drain()
             to_writer.close()

@@ -12,28 +12,13 @@ import httpx
 import pytest
 
 from tests.conftest import Bakery
-from tests.flights import FlightCounter, flight_counter
+from tests.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
 from tests.servers import Server
 from tests.services import ServiceEnvironment, running_service
 from tests.variants import VARIANTS, Variant
 
 WARM_UP = 8  # psycopg prepares a statement when it runs it for the sixth time.
 REQUESTS = 5
-
-OPEN_A_CONNECTION = {
-    "asyncpg": """
-import asyncio, sys, asyncpg
-async def main():
-    await (await asyncpg.connect(sys.argv[1])).close()
-asyncio.run(main())
-""",
-    "psycopg": """
-import asyncio, sys, psycopg
-async def main():
-    await (await psycopg.AsyncConnection.connect(sys.argv[1])).close()
-asyncio.run(main())
-""",
-}
 
 
 @dataclass(frozen=True)

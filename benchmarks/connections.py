@@ -1,0 +1,112 @@
+"""What each pool does to the server's connections when 500 clients come at once.
+
+The server takes 100 connections, PostgreSQL's default. PgBouncer holds 20 of them and
+takes 1000 clients. Each service has one worker.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.document import publish, table
+from benchmarks.load import Load, load, require_wrk
+from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
+from tests.pgbouncers import PgBouncer, pgbouncer
+from tests.prepared import watched
+from tests.servers import Database
+
+MAX_CONNECTIONS = 100
+SERVER_POOL = 20
+HEADER = [
+    *("Service", "Way", "Most server connections", "Answered/s"),
+    *("p50, ms", "p99, ms", "Slowest, ms", "Answered", "503", "Other failures"),
+]
+
+
+@dataclass
+class Contender:
+    """A service, its way to the server, and what its clients saw in each round."""
+
+    subject: Subject
+    way: str
+    url: str
+    loads: list[Load] = field(default_factory=list)
+    most: int = 0  # The most server connections that it had.
+
+    def take_turn(self, database: Database, clients: int, seconds: int) -> None:
+        """Put a fresh process under load, and watch the server."""
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self.subject.running(Path(folder), self.url) as service,
+            watched(database) as watch,
+        ):
+            found = load(service.url, "read", clients=clients, seconds=seconds)
+        self.loads.append(found)
+        self.most = max(self.most, watch.most)
+
+    def row(self) -> tuple[str, ...]:
+        """Write it as a row: medians, the worst, and sums."""
+        unavailable = sum(found.statuses.get("503", 0) for found in self.loads)
+        return (
+            self.subject.name,
+            self.way,
+            str(self.most),
+            f"{median(found.rate for found in self.loads):.0f}",
+            f"{median(found.p50 for found in self.loads):.0f}",
+            f"{median(found.p99 for found in self.loads):.0f}",
+            f"{max(found.longest for found in self.loads):.0f}",
+            str(sum(found.succeeded for found in self.loads)),
+            str(unavailable),
+            str(sum(found.failed for found in self.loads) - unavailable),
+        )
+
+
+def contenders(
+    lab: Laboratory, database: Database, bouncer: PgBouncer
+) -> list[Contender]:
+    """Return the variants of a direct server, and those behind PgBouncer.
+
+    Behind PgBouncer, the engine of a Neon variant is the same.
+    """
+    ways = {
+        "postgres": ("direct", database.url),
+        "pgbouncer": ("PgBouncer", bouncer.url(database)),
+    }
+    return [
+        Contender(lab.variant(variant), *ways[variant.database])
+        for variant in MEASURED
+        if variant.database in ways
+    ]
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=8, help="of each turn")
+    parser.add_argument("--clients", type=int, default=500)
+    options = parser.parse_args()
+    require_wrk()
+    with (
+        laboratory(max_connections=str(MAX_CONNECTIONS)) as lab,
+        pgbouncer(
+            lab.server.url, max_prepared_statements=200, default_pool_size=SERVER_POOL
+        ) as bouncer,
+    ):
+        database = lab.database()
+        found = contenders(lab, database, bouncer)
+        for _ in range(options.rounds):
+            for contender in found:
+                contender.take_turn(database, options.clients, options.seconds)
+    publish(
+        "connections",
+        f"{options.clients} clients that read, {options.rounds} rounds of"
+        f" {options.seconds} s; medians, the worst of all, and sums.",
+        table(HEADER, [contender.row() for contender in found]),
+    )
+
+
+if __name__ == "__main__":
+    main()
