@@ -8,7 +8,9 @@ on the wire, and `tests/test_compare.py` measures them again:
   connections, and both statement caches.
 - BEGIN and COMMIT cost 1 each. Autocommit has neither.
 - A new connection costs 4: the question for TLS, the start, and two for SCRAM. With
-  TLS 1.3, one more. A pool that keeps connections does not pay that per request.
+  TLS 1.3, one more; two more where the server refuses the client's first curve, as
+  PostgreSQL does up to version 17. A pool that keeps connections does not pay that per
+  request.
 - `pool_pre_ping` costs 1 on psycopg. On asyncpg it is a transaction of its own around
   an empty statement.
 

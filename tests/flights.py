@@ -14,14 +14,14 @@ OPEN_A_CONNECTION = {
     "asyncpg": """
 import asyncio, os, sys, asyncpg
 async def main():
-    await asyncpg.connect(sys.argv[1])
+    connection = await asyncpg.connect(sys.argv[1])
     os._exit(0)
 asyncio.run(main())
 """,
     "psycopg": """
 import asyncio, os, sys, psycopg
 async def main():
-    await psycopg.AsyncConnection.connect(sys.argv[1])
+    connection = await psycopg.AsyncConnection.connect(sys.argv[1])
     os._exit(0)
 asyncio.run(main())
 """,
@@ -43,7 +43,6 @@ class FlightCounter:
         self.flights = 0
         self.connections = 0
         self.port = 0
-        self.loop = asyncio.new_event_loop()
         self.ready = threading.Event()
 
     def take(self) -> tuple[int, int]:
@@ -53,11 +52,18 @@ class FlightCounter:
         return taken
 
     async def serve(self) -> None:
-        """Accept connections until the loop is stopped."""
+        """Accept connections until `stop`."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
         server = await asyncio.start_server(self.forward, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()
-        await server.serve_forever()
+        await self._stopping.wait()
+        server.close()
+
+    def stop(self) -> None:
+        """Accept no more, and drop the connections that there are."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -88,24 +94,20 @@ class FlightCounter:
                 await writer.drain()
             writer.close()
 
-        with suppress(OSError):
+        # Cancelled is what a connection is that outlives the counter.
+        with suppress(OSError, asyncio.CancelledError):
             await asyncio.gather(upstream(), downstream())
-
-    def run(self) -> None:
-        """Run the proxy in this thread."""
-        with suppress(RuntimeError):
-            self.loop.run_until_complete(self.serve())
 
 
 @contextmanager
 def flight_counter(host: str, port: int, delay: float = 0) -> Iterator[FlightCounter]:
     """Run a FlightCounter in a thread of its own."""
     counter = FlightCounter(host, port, delay)
-    thread = threading.Thread(target=counter.run, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=[counter.serve()], daemon=True)
     thread.start()
     counter.ready.wait()
     try:
         yield counter
     finally:
-        counter.loop.call_soon_threadsafe(counter.loop.stop)
+        counter.stop()
         thread.join()

@@ -55,9 +55,13 @@ class ServiceEnvironment:
             raise AssertionError(message)
         return completed
 
-    def run_script(self, script: str, *arguments: str) -> None:
-        """Run a Python script that is given as text."""
-        subprocess.run([self.python, "-c", script, *arguments], check=True)
+    def run_script(self, script: str, *arguments: str, **variables: str) -> None:
+        """Run a Python script that is given as text, with `variables` set."""
+        subprocess.run(
+            [self.python, "-c", script, *arguments],
+            env=clean_environment(self, variables),
+            check=True,
+        )
 
 
 def clean_environment(
