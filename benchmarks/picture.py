@@ -34,10 +34,7 @@ def merged(names: Sequence[str]) -> str:
     for name in names:
         database, _, rest = name.partition("-")
         databases[rest.replace("-", " ")].append(database)
-    return "\n".join(
-        f"{', '.join(found)}{': ' if rest else ''}{rest}"
-        for rest, found in databases.items()
-    )
+    return "; ".join(f"{', '.join(found)}: {rest}" for rest, found in databases.items())
 
 
 def draw(distances: Sequence[int], lines: Sequence[Line]) -> None:
@@ -51,9 +48,8 @@ def draw(distances: Sequence[int], lines: Sequence[Line]) -> None:
     panels = figure.subplots(1, len(TITLES), sharey=True)
     for panel, (operation, title) in zip(panels, TITLES.items(), strict=True):
         for number, (kind, members) in enumerate(kinds.items()):
-            label = f"{' / '.join(map(str, kind))} round trips: " + merged(
-                [member.name for member in members]
-            ).replace("\n", "; ")
+            names = merged([member.name for member in members])
+            label = f"{' / '.join(map(str, kind))} round trips: {names}"
             draw_kind(panel, distances, members, operation, f"C{number}", label)
         panel.set_title(title)
         panel.set_xlabel("network round trip to the database, ms")
@@ -86,12 +82,14 @@ def draw_kind(  # noqa: PLR0913, PLR0917
     label: str,
 ) -> None:
     """Draw the lines of services that cost the same number of flights."""
+    pasted = all(member.name.startswith("pasted") for member in members)
     for number, member in enumerate(members):
         panel.plot(
             distances,
             member.latency[operation],
             color=colour,
             marker=".",
+            linestyle="--" if pasted else "-",
             linewidth=1.2,
             label=None if number else label,
         )

@@ -101,7 +101,7 @@ class Laboratory:
     def patterns(self, pool: str) -> Subject:
         """Return the patterns as they are pasted: queuepool, nullpool or neon."""
         return Subject(
-            name=f"as pasted, {pool}",
+            name=f"pasted-{pool}",
             project=REFERENCES / "patterns",
             environment=self.environment("asyncpg"),
             pooled=pool == "neon",
