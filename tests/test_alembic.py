@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -328,60 +329,102 @@ def test_revision_without_changes(
 
 # Locks
 
-Start = Callable[..., subprocess.Popen[str]]
+MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
+WAITS = "another process is migrating"
+
+# A migration that commits half-way, as CREATE INDEX CONCURRENTLY needs it.
+INDEX_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+def upgrade():
+    op.add_column("users", sa.Column("note", sa.String()))
+    with op.get_context().autocommit_block():
+        op.create_index("ix_users_note", "users", ["note"], postgresql_concurrently=True)
+    assert op.get_bind().scalar(sa.text("SHOW lock_timeout")) == "5s"
+    op.add_column("users", sa.Column("after", sa.String()))
+"""
+
+SLOW_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+def upgrade():
+    op.execute("SELECT pg_sleep(5)")
+    lock = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended('alembic', 0))")
+    assert not op.get_bind().scalar(lock), "the lock is gone"
+"""
+IDLE_LIMIT = 'await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))'
+
+
+@dataclass(frozen=True)
+class Run:
+    """Alembic as a process, with its output in a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return self.log.read_text()
+
+    def wait(self) -> int:
+        """Return the exit code."""
+        return self.process.wait(WAIT_SECONDS)
+
+
+Start = Callable[..., Run]
 
 
 @pytest.fixture
 def start(
-    environment: ServiceEnvironment, variant: Variant, path: Path
+    environment: ServiceEnvironment, variant: Variant, path: Path, tmp_path: Path
 ) -> Iterator[Start]:
     """Start Alembic on a database; whatever still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Run] = []
 
-    def run(database: Database, *arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [environment.python, "-m", "alembic", *arguments],
-            cwd=path,
-            env=clean_environment(environment, {direct_name(variant): database.url}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def run(database: Database, *arguments: str) -> Run:
+        log = tmp_path / f"alembic-{len(started)}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [environment.python, "-m", "alembic", *arguments],
+                cwd=path,
+                env=clean_environment(
+                    environment, {direct_name(variant): database.url}
+                ),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        started.append(Run(process, log))
+        return started[-1]
 
     yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    for each in started:
+        each.process.kill()
+        each.process.wait()
 
 
-WAITING = """
-SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
-WHERE datname = current_database() AND NOT granted AND locktype = %s
-"""
-
-
-def wait_for_waiting(
-    database: Database, kind: str, process: subprocess.Popen[str]
-) -> None:
-    """Wait until somebody waits for a lock of that kind in the database."""
+def wait_until(condition: Callable[[], bool], *runs: Run) -> None:
+    """Wait until something is so, while all of `runs` go on."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while database.execute(WAITING, kind) == [(0,)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"nobody waits for a lock: {kind}"
+    while not condition():
+        for run in runs:
+            assert run.process.poll() is None, run.output()
+        assert time.monotonic() < deadline, [run.output() for run in runs]
         time.sleep(0.05)
 
 
-def migration_lock(database: Database) -> int:
-    """Return the number of the advisory lock that somebody holds in the database."""
-    ((key,),) = database.execute(
-        "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
-        " JOIN pg_database ON pg_database.oid = database"
-        " WHERE datname = current_database() AND locktype = 'advisory' AND granted"
-    )
-    return int(key)
+def somebody_waits_for_a_table(database: Database) -> bool:
+    return database.execute(
+        "SELECT count(*) > 0 FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND NOT granted AND locktype = 'relation'"
+    ) == [(True,)]
 
 
 @each_driver
@@ -389,41 +432,74 @@ def test_lock_timeout_is_for_tables_alone(postgres: Server, start: Start) -> Non
     """A migration gives up on a table in use, but not on another migration."""
     busy, waiting = postgres.create_database(), postgres.create_database()
     for database in (busy, waiting):
-        process = start(database, "upgrade", "head")
-        assert process.wait(WAIT_SECONDS) == 0, process.communicate()
+        run = start(database, "upgrade", "head")
+        assert run.wait() == 0, run.output()
 
     with psycopg.connect(busy.url) as request, psycopg.connect(waiting.url) as other:
         request.execute("SELECT count(*) FROM users")
-        first = start(busy, "downgrade", "base")
-        wait_for_waiting(busy, "relation", first)
-        other.execute(
-            "SELECT pg_advisory_xact_lock(%s::bigint)", (migration_lock(busy),)
-        )
+        other.execute(MIGRATION_LOCK)
         second = start(waiting, "downgrade", "base")
-        wait_for_waiting(waiting, "advisory", second)
-        output, _ = first.communicate(timeout=WAIT_SECONDS)
-        assert first.returncode != 0
-        assert "lock timeout" in output, output
+        wait_until(lambda: WAITS in second.output(), second)
 
         # The second waits longer than a whole lock timeout that starts after it.
-        third = start(busy, "downgrade", "base")
-        output, _ = third.communicate(timeout=WAIT_SECONDS)
-        assert third.returncode != 0
-        assert "lock timeout" in output, output
-        assert second.poll() is None, second.communicate()
+        first = start(busy, "downgrade", "base")
+        wait_until(lambda: somebody_waits_for_a_table(busy), first)
+        assert first.wait() != 0
+        assert "lock timeout" in first.output()
+        assert second.process.poll() is None, second.output()
         other.rollback()
-        output, _ = second.communicate(timeout=WAIT_SECONDS)
-        assert second.returncode == 0, output
+        assert second.wait() == 0, second.output()
     assert tables(busy) == {"alembic_version", "users"}
     assert tables(waiting) == {"alembic_version"}
 
 
+def migrate_at_once(database: Database, start: Start, count: int) -> list[Run]:
+    """Start several migrations that all find one under way, then let them go on."""
+    with psycopg.connect(database.url) as other:
+        other.execute(MIGRATION_LOCK)
+        runs = [start(database, "upgrade", "head") for _ in range(count)]
+        wait_until(lambda: all(WAITS in run.output() for run in runs), *runs)
+        other.rollback()
+    codes = [run.wait() for run in runs]
+    assert codes == [0] * count, [run.output() for run in runs]
+    return runs
+
+
 @each_driver
 def test_several_at_once(database: Database, start: Start) -> None:
-    processes = [start(database, "upgrade", "head") for _ in range(4)]
-    outputs = [process.communicate(timeout=WAIT_SECONDS)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
-    assert "".join(outputs).count("Running upgrade  -> 0001") == 1
+    runs = migrate_at_once(database, start, 4)
+    outputs = "".join(run.output() for run in runs)
+    assert outputs.count("Running upgrade  -> 0001") == 1
+
+
+@each_driver
+def test_migration_that_commits_keeps_its_turn(
+    path: Path, database: Database, start: Start
+) -> None:
+    (path / "alembic" / "versions" / "0002_note.py").write_text(INDEX_REVISION)
+    runs = migrate_at_once(database, start, 3)
+    outputs = "".join(run.output() for run in runs)
+    assert outputs.count("Running upgrade 0001 -> 0002") == 1
+    query = (
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_users_note'::regclass"
+    )
+    assert database.execute(query) == [(True,)]
+
+
+@each_driver
+@pytest.mark.parametrize("limit_lifted", [True, False])
+def test_idle_transactions_may_be_forbidden(
+    path: Path, database: Database, start: Start, limit_lifted: bool
+) -> None:
+    """The lock's transaction outlives the server's limit on idle ones."""
+    (path / "alembic" / "versions" / "0002_slow.py").write_text(SLOW_REVISION)
+    if not limit_lifted:
+        replace_once(path / "alembic" / "env.py", IDLE_LIMIT, "pass")
+    database.execute(
+        f'ALTER DATABASE "{database.name}" SET idle_in_transaction_session_timeout = 3000'
+    )
+    run = start(database, "upgrade", "head")
+    assert (run.wait() == 0) == limit_lifted, run.output()
 
 
 # The script that the containers run
@@ -460,54 +536,34 @@ def test_script(
 
 # The tests find what they look for
 
-TABLE_LOCK = "connection.execute(text(\"SET LOCAL lock_timeout = '5s'\"))\n"
-MIGRATION_LOCK = """\
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended('alembic_version', 0))")
-        )
-"""
+
+@each_driver
+def test_missing_lock_timeout_is_found(
+    path: Path, database: Database, start: Start
+) -> None:
+    """Set once, the lock timeout ends where a migration commits."""
+    replace_once(
+        path / "alembic" / "env.py",
+        'event.listen(connection, "begin", limit_lock_waits)\n',
+        'event.listen(connection, "begin", limit_lock_waits, once=True)\n',
+    )
+    (path / "alembic" / "versions" / "0002_note.py").write_text(INDEX_REVISION)
+    run = start(database, "upgrade", "head")
+    assert run.wait() != 0
+    assert "AssertionError" in run.output()
 
 
 @each_driver
-def test_early_lock_timeout_is_found(
-    variant: Variant, path: Path, database: Database, start: Start
-) -> None:
-    """With the lock timeout set first, waiting for another migration fails."""
-    environment_file = path / "alembic" / "env.py"
-    replace_once(environment_file, f"        {TABLE_LOCK}", "")
-    replace_once(
-        environment_file, MIGRATION_LOCK, f"        {TABLE_LOCK}{MIGRATION_LOCK}"
-    )
-    query = "SELECT pg_advisory_xact_lock(hashtextextended('alembic_version', 0))"
-    with psycopg.connect(database.url) as other:
-        other.execute(query)
-        process = start(database, "upgrade", "head")
-        output, _ = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode != 0, variant
-    assert "lock timeout" in output
-
-
 def test_missing_migration_lock_is_found(
-    bake: Bakery,
-    environments: Callable[[str], ServiceEnvironment],
-    tmp_path: Path,
-    database: Database,
+    path: Path, database: Database, start: Start
 ) -> None:
     """Without the lock, a migration does not wait for another one."""
-    variant = VARIANTS[0]
-    path = working_copy(bake(variant), tmp_path)
-    replace_once(path / "alembic" / "env.py", MIGRATION_LOCK, "")
-    query = "SELECT pg_advisory_xact_lock(hashtextextended('alembic_version', 0))"
+    replace_once(path / "alembic" / "env.py", "        await wait_for_turn(turn)\n", "")
     with psycopg.connect(database.url) as other:
-        other.execute(query)
-        run_with(
-            {direct_name(variant): database.url},
-            environments(variant.driver),
-            path,
-            "alembic",
-            "upgrade",
-            "head",
-        )
+        other.execute(MIGRATION_LOCK)
+        run = start(database, "upgrade", "head")
+        assert run.wait() == 0, run.output()
+    assert WAITS not in run.output()
     assert "users" in tables(database)
 
 

@@ -1,12 +1,13 @@
 """Run migrations online, or write them as SQL with `--sql`."""
 
 import asyncio
+from logging import getLogger
 from logging.config import fileConfig
 
 from alembic import context
 from pydantic import Field
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
@@ -36,6 +37,7 @@ from app.core.environment import (
 
 if context.config.config_file_name is not None:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+logger = getLogger("alembic.env")
 
 
 class MigrationSettings(EnvironmentSettings):
@@ -59,20 +61,37 @@ class MigrationSettings(EnvironmentSettings):
     db_connect_timeout: WholeSeconds = 15
 
 
+async def wait_for_turn(connection: AsyncConnection) -> None:
+    """Take the lock that lets one process migrate at a time; waits as long as it must.
+
+    The lock ends with the transaction of `connection`, which runs no migration: one
+    that commits (`autocommit_block`) keeps its turn.
+    """
+    # Asked for, not waited for: CREATE INDEX CONCURRENTLY waits for queries that wait.
+    # https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+    lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended('alembic', 0))")
+    while not await connection.scalar(lock):
+        await connection.rollback()
+        logger.info("another process is migrating: trying again in a second")
+        await asyncio.sleep(1)
+    # The transaction is idle while the migrations run, for longer than some servers allow:
+    # https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-IDLE-IN-TRANSACTION-SESSION-TIMEOUT
+    await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+
+
 def migrate(connection: Connection) -> None:
-    """Run the migrations on `connection`, one process at a time, in one transaction."""
+    """Run the migrations on `connection`, in one transaction."""
+    event.listen(connection, "begin", limit_lock_waits)
     context.configure(connection=connection, target_metadata=SQLModel.metadata)
     with context.begin_transaction():
-        # Whoever comes second waits here, then finds nothing to do. The lock ends with
-        # the transaction, so also where a migration commits (`autocommit_block`).
-        # https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended('alembic_version', 0))")
-        )
-        # A migration that waits for a table makes every later query wait behind it:
-        # https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         context.run_migrations()
+
+
+def limit_lock_waits(connection: Connection) -> None:
+    """Make each transaction of `connection` give up on a table in use after 5 s."""
+    # A migration that waits for a table makes every later query wait behind it:
+    # https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
 
 
 async def run_online() -> None:
@@ -88,7 +107,8 @@ async def run_online() -> None:
             connect_timeout=settings.db_connect_timeout,
         ),
     )
-    async with engine.connect() as connection:
+    async with engine.connect() as turn, engine.connect() as connection:
+        await wait_for_turn(turn)
         await connection.run_sync(migrate)
     await engine.dispose()
 
