@@ -79,7 +79,14 @@ def test_host(address: str, host: str) -> None:
         ("postgresql://db/app?channel_binding=yes", "unknown channel_binding"),
         ("postgresql://db/app?connect_timeout=0", "connect_timeout"),
         ("postgresql://db/app?port=x", "port"),
-        ("postgresql://db:65536/app", "port"),
+        *((f"postgresql://db:{port}/app", "port") for port in (65536, 0, -1)),
+        ("postgresql://db..example.com/app", "has a host"),
+        ("postgresql://db%00/app", "cannot be read as a URL"),
+        ("postgresql://db/app?sslmode=", "empty sslmode"),
+        ("postgresql://db/app?pgbouncer", "unknown parameter 'pgbouncer'"),
+{%- if cookiecutter.driver == 'asyncpg' %}
+        ("postgresql://one,two/app", "several hosts"),
+{%- endif %}
         ("postgresql://app:x@y?s3cret=1@db/app", "cannot be read as a URL"),
         ("postgresql://db/app?sslmode=verify-full&sslrootcert=/none", "sslrootcert"),
         ("postgresql://db/app?sslmode=disable&channel_binding=require", "without TLS"),
@@ -100,11 +107,11 @@ def test_defaults() -> None:
 
 
 def test_url_wins_over_defaults() -> None:
-    query = "application_name=other&connect_timeout=3&options=endpoint%3Dep-a-1"
+    query = "application_name=a+b&connect_timeout=3&options=endpoint%3Dep-a-1"
 
     assert arguments(query) == {
         "timeout": 3,
-        "server_settings": {"application_name": "other", "options": "endpoint=ep-a-1"},
+        "server_settings": {"application_name": "a+b", "options": "endpoint=ep-a-1"},
     }
 
 
@@ -146,7 +153,7 @@ def test_defaults() -> None:
 
 def test_parameters_are_passed_on_as_given() -> None:
     parameters = {
-        "application_name": "other",
+        "application_name": "a+b",
         "channel_binding": "require",
         "connect_timeout": "3",
         "options": "endpoint=ep-a-1",

@@ -1,7 +1,7 @@
 """Read a PostgreSQL URL as hosting services and people write it."""
 
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,6 +43,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     Raises ValueError with a message that says what is wrong and how to mend it.
     The message never holds the password.
     """
+    text = text.strip()
     url = read_url(text)
     if url.drivername not in SCHEMES:
         msg = (
@@ -50,11 +51,14 @@ def parse_database_url(text: str) -> DatabaseURL:
             " use postgresql://"
         )
         raise ValueError(msg)
-    parameters = read_parameters(url)
+    parameters = read_parameters(text, url)
     host = parameters.pop("host", unquote(url.host or ""))
-    port = int(parameters.pop("port", url.port or 0))
-    if port > MAX_PORT:
-        msg = f"has a port above {MAX_PORT}: correct it"
+    check_host(host)
+    port = url.port
+    if "port" in parameters:
+        port = int(parameters.pop("port"))
+    if port is not None and not 1 <= port <= MAX_PORT:
+        msg = f"has a port that is not between 1 and {MAX_PORT}: correct it"
         raise ValueError(msg)
     return DatabaseURL(
         url=URL.create(
@@ -62,7 +66,7 @@ def parse_database_url(text: str) -> DatabaseURL:
             username=url.username,
             password=url.password,
             host=host or None,
-            port=port or None,
+            port=port,
             database=url.database,
         ),
         parameters=parameters,
@@ -72,10 +76,10 @@ def parse_database_url(text: str) -> DatabaseURL:
 def read_url(text: str) -> URL:
     """Split `text` into its parts; raises ValueError as `parse_database_url` does."""
     try:
-        url = make_url(text.strip())
+        url = make_url(text)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or text.count("@") > 1:
+    if url is None or text.count("@") > 1 or "%00" in text:
         msg = (
             "cannot be read as a URL. Write postgresql://USER:PASSWORD@HOST:5432/NAME,"
             " with special characters percent-encoded (@ as %40, / as %2F)"
@@ -84,19 +88,32 @@ def read_url(text: str) -> URL:
     return url
 
 
-def read_parameters(url: URL) -> dict[str, str]:
-    """Check the query of `url`; raises ValueError as `parse_database_url` does."""
+def read_query(text: str, url: URL) -> list[tuple[str, str]]:
+    """Split the query of `text`, whose other parts are in `url`, as libpq does.
+
+    `make_url` drops empty values and makes spaces of plus signs.
+    """
+    address = text if url.username is None else text.partition("@")[2]
+    query = address.partition("?")[2]
+    return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
+
+
+def read_parameters(text: str, url: URL) -> dict[str, str]:
+    """Check the query of `text`; raises ValueError as `parse_database_url` does."""
     parameters: dict[str, str] = {}
-    for name, value in url.query.items():
+    for name, value in read_query(text, url):
         if name not in PARAMETERS:
             msg = (
                 f"has the unknown parameter {name!r}: remove it."
                 f" Known are {', '.join(PARAMETERS)}"
             )
             raise ValueError(msg)
-        if isinstance(value, tuple):
+        if name in parameters:
             msg = f"gives {name} more than once: keep one"
-            raise ValueError(msg)  # noqa: TRY004
+            raise ValueError(msg)
+        if not value:
+            msg = f"has an empty {name}: give it a value or remove it"
+            raise ValueError(msg)
         parameters[name] = value
     check_choice(parameters, "sslmode", SSL_MODES)
     check_choice(parameters, "channel_binding", CHANNEL_BINDINGS)
@@ -104,6 +121,22 @@ def read_parameters(url: URL) -> dict[str, str]:
     check_number(parameters, "port")
     check_tls(parameters)
     return parameters
+
+
+def check_host(host: str) -> None:
+    """Raise ValueError unless `host` can be looked up; a socket's path always can."""
+{%- if cookiecutter.driver == 'asyncpg' %}
+    if "," in host:
+        msg = "names several hosts: keep one, since asyncpg takes them for one name"
+        raise ValueError(msg)
+{%- endif %}
+    if host.startswith("/"):
+        return
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        msg = "has a host that cannot be a name or an address: correct it"
+        raise ValueError(msg) from None
 
 
 def check_choice(
