@@ -19,10 +19,11 @@ logger = getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 
-# Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html that say
-# nothing about the request: it may succeed when it is sent again.
+# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, most of them
+# classes, that say nothing about the request: it may succeed when it is sent again.
 UNAVAILABLE = {
     "08": "connection exception",
+    "25006": "read only SQL transaction",
     "28": "invalid authorization",
     "3D": "invalid database name",
     "40": "transaction rollback",
@@ -84,7 +85,7 @@ def is_unavailable(error: Exception) -> bool:
     sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate is None:
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return error.connection_invalidated or sqlstate[:2] in UNAVAILABLE
+    return error.connection_invalidated or sqlstate.startswith(tuple(UNAVAILABLE))
 
 
 async def handle_invalid_request(

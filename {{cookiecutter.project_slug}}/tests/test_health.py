@@ -28,6 +28,7 @@ async def test_database_refuses(offline_client: AsyncClient) -> None:
 
     assert response.status_code == 503
     assert response.json() == {"status": "unhealthy", "database": "unavailable"}
+    assert int(response.headers["retry-after"]) > 0
 
 
 async def test_database_is_silent(

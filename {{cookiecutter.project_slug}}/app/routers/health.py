@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.core import database
+from app.errors import RETRY_AFTER_SECONDS
 
 router = APIRouter(prefix="/health", tags=["health"])
 logger = getLogger(__name__)
@@ -66,7 +67,11 @@ async def ready() -> Readiness | JSONResponse:
         return Readiness(status="healthy", database="connected")
     check.cancel()
     body = Readiness(status="unhealthy", database="unavailable")
-    return JSONResponse(body.model_dump(), status.HTTP_503_SERVICE_UNAVAILABLE)
+    return JSONResponse(
+        body.model_dump(),
+        status.HTTP_503_SERVICE_UNAVAILABLE,
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 async def select_one() -> None:
