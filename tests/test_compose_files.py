@@ -119,7 +119,8 @@ def check_images(stack: Stack) -> None:
     runtime = {"context": ".", "target": "runtime"}
     for name in {"api", "migrate"} & set(stack.services):
         assert stack.services[name]["build"] == runtime
-        assert stack.services[name]["image"] == SLUG
+        # One name for two builds fails where they are exported side by side.
+        assert "image" not in stack.services[name]
     test = stack.test["services"]
     assert test["test"]["build"] == {"context": ".", "target": "testing"}
     assert "image" not in test["test"]
@@ -166,7 +167,7 @@ def check_profiles(stack: Stack) -> None:
     if stack.variant.migrate_service:
         assert profiles == {"migrate": ["migrate"]}
         assert stack.example["COMPOSE_PROFILES"] == "migrate"
-        assert stack.services["migrate"]["command"] == ["scripts/migrate.sh"]
+        assert stack.services["migrate"]["command"] == ["sh", "scripts/migrate.sh"]
     else:
         assert profiles == {}
         assert "COMPOSE_PROFILES" not in stack.example
