@@ -187,6 +187,12 @@ def wrong_settings(variant: Variant) -> dict[str, Wrong]:
         "unreadable": Wrong({name: f"app:{PASSWORD}@db"}, name, "Write postgresql://"),
         "parameter": Wrong({name: f"{url}?sslmod=require"}, name, "remove it"),
         "sslmode": Wrong({name: f"{url}?sslmode=no-verify"}, name, "use one of"),
+        "blank": Wrong({name: f"{url}?sslmode="}, name, "give it a value"),
+        "nameless": Wrong({name: f"{url}?pgbouncer"}, name, "remove it"),
+        "port": Wrong({name: f"postgresql://app:{PASSWORD}@h:0/d"}, name, "correct it"),
+        "host": Wrong(
+            {name: f"postgresql://app:{PASSWORD}@h..x/d"}, name, "correct it"
+        ),
         "number": Wrong(
             {name: url, "DB_COMMAND_TIMEOUT": "soon"}, "DB_COMMAND_TIMEOUT", "number"
         ),
@@ -382,17 +388,17 @@ def test_other_parameters(translate: Translate, driver: str) -> None:
     named, timed, options = connect_of(
         translate,
         driver,
-        ["application_name=a%20b", "connect_timeout=4", "options=endpoint%3Dep-a-1"],
+        ["application_name=a%20b+c", "connect_timeout=4", "options=endpoint%3Dep-a-1"],
     )
     if driver == "asyncpg":
-        assert named["server_settings"] == {"application_name": "a b"}
+        assert named["server_settings"] == {"application_name": "a b+c"}
         assert timed["timeout"] == 4
         assert options["server_settings"] == {
             "application_name": SLUG,
             "options": "endpoint=ep-a-1",
         }
     else:
-        assert named["application_name"] == "a b"
+        assert named["application_name"] == "a b+c"
         assert int(timed["connect_timeout"]) == 4
         assert options["options"] == "endpoint=ep-a-1"
         assert options["application_name"] == SLUG
@@ -452,6 +458,14 @@ def test_tls_of_psycopg(translate: Translate) -> None:
         assert connect["sslmode"] == mode, query
         certificates = Path(connect["sslrootcert"]).read_text()
         assert "BEGIN CERTIFICATE" in certificates, query
+
+
+def test_several_hosts(translate: Translate) -> None:
+    """To psycopg they are several; asyncpg would look up a name with a comma."""
+    url = f"postgresql://app:{PASSWORD}@one,two/d"
+    (refused,), (taken,) = translate("asyncpg", [url]), translate("psycopg", [url])
+    assert "keep one" in refused["stopped"]
+    assert taken["connect"]["host"] == "one,two"
 
 
 ODD_TEXTS = [

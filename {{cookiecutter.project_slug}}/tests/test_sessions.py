@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy import func, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlmodel import select
@@ -49,6 +49,21 @@ async def time_out() -> None:
 async def exhaust_pool() -> None:
     """Fail as a pool does that has no connection left."""
     raise PoolTimeoutError
+
+
+class ServerError(Exception):
+    """An error as a driver raises it: `sqlstate` is the server's code."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__()
+        self.sqlstate = sqlstate
+
+
+@probe.get("/server-error/{sqlstate}")
+async def fail_as_server(sqlstate: str) -> None:
+    """Fail as a statement does that the server refuses."""
+    error = ServerError(sqlstate)
+    raise DBAPIError(statement=None, params=None, orig=error)
 
 
 @pytest.fixture
@@ -97,6 +112,25 @@ async def test_database_that_is_too_slow_or_full(
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status"),
+    [
+        pytest.param("25006", 503, id="read-only"),
+        pytest.param("40001", 503, id="serialization-failure"),
+        pytest.param("53300", 503, id="too-many-connections"),
+        pytest.param("57P01", 503, id="shutdown"),
+        pytest.param("25001", 500, id="active-transaction"),
+        pytest.param("42601", 500, id="syntax-error"),
+    ],
+)
+async def test_server_error(
+    probe_client: AsyncClient, sqlstate: str, status: int
+) -> None:
+    response = await probe_client.get(f"/server-error/{sqlstate}")
+
+    assert response.status_code == status
 
 
 async def test_unreachable_database(offline_client: AsyncClient) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, status
+from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,6 +16,9 @@ from app.models import MAX_ID, User, UserCreate, UserRead, UserUpdate
 router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
 
 UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
+
+# Built once: `session.get` builds its query anew for every request.
+BY_ID = select(User).where(col(User.id) == bindparam("user_id"))
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     status.HTTP_404_NOT_FOUND: {
@@ -95,7 +99,8 @@ async def find_user(session: AsyncSession, user_id: int, *, lock: bool = False) 
 
     With `lock`, nobody else changes or deletes the user until this request ends.
     """
-    user = await session.get(User, user_id, with_for_update=lock)
+    query = BY_ID.with_for_update() if lock else BY_ID
+    user = (await session.exec(query, params={"user_id": user_id})).one_or_none()
     if user is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such user.")
     return user
