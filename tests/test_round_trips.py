@@ -4,6 +4,7 @@ The figures are exact: a proxy counts them on the wire.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import Bakery
 from tests.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
-from tests.servers import Server
+from tests.servers import Database, Server
 from tests.services import ServiceEnvironment, running_service
 from tests.variants import VARIANTS, Variant
 
@@ -42,6 +43,36 @@ class Measured:
         return counted
 
 
+@contextmanager
+def measuring(
+    variant: Variant,
+    project: Path,
+    environment: ServiceEnvironment,
+    database: Database,
+    log: Path,
+    **settings: str,
+) -> Iterator[Measured]:
+    """Serve a project, with a counter between it and the server."""
+    environment.run(
+        project,
+        *("alembic", "upgrade", "head"),
+        DATABASE_URL=database.url,
+        DATABASE_URL_DIRECT=database.url,
+    )
+    server = urlsplit(database.url)
+    with flight_counter(server.hostname or "", server.port or 5432) as counter:
+        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
+        environment.run_script(OPEN_A_CONNECTION[variant.driver], url)
+        set_up = counter.take()[0]
+        with (
+            running_service(
+                environment, project, log, DATABASE_URL=url, **settings
+            ) as service,
+            httpx.Client(base_url=service.url) as client,
+        ):
+            yield Measured(variant, client, counter, set_up)
+
+
 @pytest.fixture(
     scope="module",
     params=[variant for variant in VARIANTS if variant.migrate_service],
@@ -54,28 +85,38 @@ def measured(
     postgres: Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Measured]:
-    """Serve a variant, with a counter between it and the server."""
+    """Serve a variant as it is rendered."""
     variant: Variant = request.param
-    environment = environments(variant.driver)
-    project = bake(variant).path
-    database = postgres.create_database()
-    environment.run(
-        project,
-        *("alembic", "upgrade", "head"),
-        DATABASE_URL=database.url,
-        DATABASE_URL_DIRECT=database.url,
-    )
-    server = urlsplit(database.url)
-    log = tmp_path_factory.mktemp("round-trips") / "log"
-    with flight_counter(server.hostname or "", server.port or 5432) as counter:
-        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
-        environment.run_script(OPEN_A_CONNECTION[variant.driver], url)
-        set_up = counter.take()[0]
-        with (
-            running_service(environment, project, log, DATABASE_URL=url) as service,
-            httpx.Client(base_url=service.url) as client,
-        ):
-            yield Measured(variant, client, counter, set_up)
+    with measuring(
+        variant,
+        bake(variant).path,
+        environments(variant.driver),
+        postgres.create_database(),
+        tmp_path_factory.mktemp("round-trips") / "log",
+    ) as found:
+        yield found
+
+
+Measure = Callable[..., AbstractContextManager[Measured]]
+
+
+@pytest.fixture
+def measure(
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    tmp_path: Path,
+) -> Measure:
+    """Serve a project of a variant with other settings."""
+
+    def start(
+        variant: Variant, project: Path, **settings: str
+    ) -> AbstractContextManager[Measured]:
+        environment = environments(variant.driver)
+        database = postgres.create_database()
+        log = tmp_path / "log"
+        return measuring(variant, project, environment, database, log, **settings)
+
+    return start
 
 
 def expected(measured: Measured, statements: int) -> int:
@@ -115,30 +156,39 @@ def test_write(measured: Measured) -> None:
     assert measured.flights(create) == {expected(measured, 3)}
 
 
+# How a ping of SQLAlchemy's goes: BEGIN, an empty query and ROLLBACK, or a query alone.
+PING = {"asyncpg": 3, "psycopg": 1}
+
+
+@pytest.mark.parametrize("driver", PING)
+@pytest.mark.parametrize("ping_after_idle", [0, 30])
+def test_ping_before_use(
+    bake: Bakery, measure: Measure, driver: str, ping_after_idle: int
+) -> None:
+    """With 0 every connection is tried before it is used, as with pool_pre_ping."""
+    variant = direct_pool(driver)
+    settings = {"DB_PING_AFTER_IDLE": str(ping_after_idle)}
+    with measure(variant, bake(variant).path, **settings) as measured:
+        flights = measured.flights(lambda _: measured.client.get("/users"))
+
+    assert flights == {1 if ping_after_idle else 1 + PING[driver]}
+
+
 def test_counter_counts_the_transaction_of_a_read(
-    bake: Bakery,
-    environments: Callable[[str], ServiceEnvironment],
-    postgres: Server,
-    tmp_path: Path,
+    bake: Bakery, measure: Measure
 ) -> None:
     """A negative control: reads in a transaction cost two round trips more."""
-    variant = next(v for v in VARIANTS if v.id == "postgres-queuepool-asyncpg-migrate")
-    environment = environments(variant.driver)
+    variant = direct_pool("asyncpg")
     project = bake.fresh(variant).path
     users = project / "app" / "routers" / "users.py"
     users.write_text(users.read_text().replace("ReadSessionDep", "SessionDep"))
-    database = postgres.create_database()
-    environment.run(project, "alembic", "upgrade", "head", DATABASE_URL=database.url)
-    server = urlsplit(database.url)
-    with flight_counter(server.hostname or "", server.port or 5432) as counter:
-        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
-        with (
-            running_service(
-                environment, project, tmp_path / "log", DATABASE_URL=url
-            ) as service,
-            httpx.Client(base_url=service.url) as client,
-        ):
-            measured = Measured(variant, client, counter, 0)
-            flights = measured.flights(lambda _: client.get("/users"))
+    with measure(variant, project) as measured:
+        flights = measured.flights(lambda _: measured.client.get("/users"))
 
     assert flights == {3}
+
+
+def direct_pool(driver: str) -> Variant:
+    """Return the variant with a pool on a direct connection."""
+    name = f"postgres-queuepool-{driver}-migrate"
+    return next(variant for variant in VARIANTS if variant.id == name)
