@@ -103,7 +103,8 @@ def main() -> None:
     publish(
         "connections",
         f"{options.clients} clients that read, {options.rounds} rounds of"
-        f" {options.seconds} s; medians, the worst of all, and sums.",
+        f" {options.seconds} s; medians, the worst of all, and sums. Times are those of"
+        " all answers, so where most are 503 they say how fast a client is turned away.",
         table(HEADER, [contender.row() for contender in found]),
     )
 

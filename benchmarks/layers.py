@@ -19,7 +19,7 @@ LAYERS = {
     "/layers/fastapi/": "FastAPI: route, parameters, response model",
     "/layers/session/": "and a session dependency, in the queue, unused",
     "/layers/core/": "and SQLAlchemy Core: columns, prepared statement",
-    "/users/": "and the ORM: `session.get(User, id)`, as rendered",
+    "/users/": "and the ORM: a `User`, as rendered",
 }
 
 
@@ -53,10 +53,12 @@ def main() -> None:
         url = lab.database().url
         with (
             lab.floor().running(lab.folder, url) as floor,
+            lab.floor_without_reset().running(lab.folder, url) as bare,
             layered.running(lab.folder, url) as service,
         ):
             ways = [
                 ("FastAPI on asyncpg's own pool: the floor", floor, "/users/"),
+                ("the floor, without the pool's reset", bare, "/users/"),
                 *((title, service, path) for path, title in LAYERS.items()),
             ]
             found: list[list[float]] = [[] for _ in ways]

@@ -95,14 +95,9 @@ def image_table(project: Path, base: str) -> str:
     docker("build", "--target", "runtime", "--tag", IMAGE, str(project))
     layers = history(IMAGE)[: -len(history(base))]
     rows = [(command, size) for size, command in reversed(layers) if size != "0B"]
-    total = size_of(IMAGE) / MEGA
+    added = (size_of(IMAGE) - size_of(base)) / MEGA
     return table(
-        ["Image", "Size"],
-        [
-            (base, f"{size_of(base) / MEGA:.0f}MB"),
-            *rows,
-            ("whole", f"{total:.0f}MB"),
-        ],
+        [f"Layers above {base}", "Size"], [*rows, ("together", f"{added:.0f}MB")]
     )
 
 

@@ -98,6 +98,12 @@ class Laboratory:
         """Return the smallest application, on asyncpg's own pool."""
         return Subject("floor", REFERENCES / "floor", self.environment("asyncpg"))
 
+    def floor_without_reset(self) -> Subject:
+        """Return the floor, without the round trip that ends each use of its pool."""
+        return replace(
+            self.floor(), name="floor, no reset", variables={"NO_RESET": "1"}
+        )
+
     def patterns(self, pool: str) -> Subject:
         """Return the patterns as they are pasted: queuepool, nullpool or neon."""
         return Subject(

@@ -1,6 +1,7 @@
 """Requests per second, and how long the slowest wait, beside a floor.
 
-The floor is the smallest FastAPI application on a bare asyncpg pool. All services run
+The floor is the smallest FastAPI application on a bare asyncpg pool, which resets every
+connection after its use; a second floor does not. All services run
 at the same time, with one worker each, and take turns under load: round after round,
 so that whatever else the machine does meets all of them. The ratio to the floor of the
 same round is the result; the rates themselves say little about another machine.
@@ -51,6 +52,7 @@ def subjects(lab: Laboratory) -> list[Subject]:
     """Return the references and the variants, the floor first."""
     return [
         lab.floor(),
+        lab.floor_without_reset(),
         *(lab.variant(variant) for variant in MEASURED),
         *(lab.patterns(pool) for pool in PATTERNS),
         lab.sync_sqlmodel(),
