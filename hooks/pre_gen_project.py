@@ -5,10 +5,11 @@ It checks some answers itself, but not those of a replay file, of a Python
 caller or of cruft, so every rule is here.
 """
 
-# When a hook fails, Cookiecutter deletes the project folder. It takes that of the
-# slug x/.. for a new one, though it is the output folder. So such a slug must fail
-# earlier, while Cookiecutter renders this line, which deletes nothing:
-# {{ dict().pop("project_slug must be one name") if "/../" in (cookiecutter.project_slug ~ "/").replace("\\", "/").lstrip("./") else "" }}
+# When a hook fails, Cookiecutter deletes the project folder. With ".." in the slug, that
+# can be a folder that was there before, with all that is in it. So cookiecutter.json
+# writes a path as one name (a%2Fb for a/b), which is refused below. A replay file is
+# taken as it is: there Cookiecutter fails at this line, before it deletes anything:
+# {{ dict().pop("project_slug must be one name, such as my-service, and no path") if ".." in cookiecutter.project_slug ~ "" else "" }}
 
 import difflib
 import json
@@ -16,10 +17,8 @@ import os
 import re
 import shlex
 import sys
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 Answers = Mapping[str, object]
@@ -55,6 +54,7 @@ ORDER = [
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 LONGEST_SLUG = 50
+PATH_MARKS = {"%2F": "/", "%5C": "\\", "%2E%2E": ".."}  # As in cookiecutter.json.
 WINDOWS_NAMES = {
     *("con", "prn", "aux", "nul"),
     *(f"com{number}" for number in range(1, 10)),
@@ -78,7 +78,6 @@ NO_WORDS = {"0", "false", "f", "no", "n", "off"}
 JOINERS = {"\u200c", "\u200d"}  # Several scripts and emoji need them.
 FALLBACK_TEMPLATE = "gh:OWNER/cookiecutter-fastapi-postgres"
 LONGEST_SHOWN = 200
-FRESH_SECONDS = 60
 LINE = "-" * 72
 
 
@@ -163,10 +162,13 @@ def is_noncharacter(point: int) -> bool:
 
 def check_slug(variable: str, value: object, project_name: object) -> Iterator[Problem]:
     """Check the name of the folder, the Compose project and the Python project."""
-    suggestion = suggest_slug(value, project_name)
     if not isinstance(value, str):
-        yield Problem(variable, value, "must be text", suggestion)
+        yield Problem(
+            variable, value, "must be text", suggest_slug(value, project_name)
+        )
         return
+    value = as_given(value)
+    suggestion = suggest_slug(value, project_name)
     if not SLUG.fullmatch(value):
         rule = (
             "must be lower-case letters and digits in words joined by single '-' or '_', "
@@ -187,6 +189,13 @@ def check_slug(variable: str, value: object, project_name: object) -> Iterator[P
             "uv would take the project for the package and install neither"
         )
         yield Problem(variable, value, rule, suggestion)
+
+
+def as_given(slug: str) -> str:
+    """Return a slug as the person gave it: a path, not the name that stands for it."""
+    for name, mark in PATH_MARKS.items():
+        slug = slug.replace(name, mark)
+    return slug
 
 
 def suggest_slug(*sources: object) -> str:
@@ -285,45 +294,6 @@ def shown_suggestion(value: object) -> str:
     return text if text.isascii() and text.isprintable() else shown(text)
 
 
-def remove_parents(answers: Answers) -> None:
-    """Remove the empty folders that Cookiecutter made above the project.
-
-    It makes three for the slug a/b/c, and removes only the last one when this
-    hook fails. That one has to go first, so Cookiecutter then also says that it
-    finds no folder to remove.
-    """
-    output_dir = Path(str(answers.get("_output_dir") or "."))
-    parts = Path(str(answers.get("project_slug"))).parts
-    if not output_dir.is_absolute() or not parts:
-        return
-    prefixes = [
-        output_dir.joinpath(*parts[:count]) for count in range(len(parts), 0, -1)
-    ]
-    project, *parents = [Path(os.path.normpath(prefix)) for prefix in prefixes]
-    parents = [parent for parent in parents if not output_dir.is_relative_to(parent)]
-    if project.parent in parents and is_new(project):
-        os.chdir(output_dir)  # Windows does not remove a current folder.
-        remove_empty([project, *parents])
-
-
-def is_new(project: Path) -> bool:
-    """Tell whether Cookiecutter just made the folder and nothing is beside it.
-
-    With --overwrite-if-exists the folder may be the person's own.
-    """
-    age = time.time() - project.stat().st_mtime
-    return age < FRESH_SECONDS and list(project.parent.iterdir()) == [project]
-
-
-def remove_empty(folders: list[Path]) -> None:
-    """Remove the folders, except those that are not empty."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            continue
-
-
 def main() -> int:
     """Report every problem at once."""
     answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
@@ -331,7 +301,6 @@ def main() -> int:
     if not problems:
         return 0
     print(report(answers, problems), file=sys.stderr, flush=True)
-    remove_parents(answers)
     return 1
 
 
