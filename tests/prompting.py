@@ -11,7 +11,7 @@ import pexpect
 
 from tests.variants import CHOICES, PUBLIC, QUESTIONS, ROOT, SWITCHES
 
-COLUMNS, ROWS = 120, 60
+COLUMNS, ROWS = 100, 60
 SECONDS = 60
 COLOUR = r"(?:\x1b\[[0-9;]*m)*"
 PROMPT_END = rf"\){COLOUR}: "
