@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import checks
 from tests.conftest import Bakery, Project, literal, render, tree_of
 from tests.variants import PUBLIC, TEXTS
 
 HOSTILE = {
+    "empty": "",
+    "blank": "  ",
     "apostrophe": "O'Brien's",
     "quotes": 'say "hello"',
     "both-quotes": """it's "quoted" '' \"\"\" '''""",
@@ -68,8 +71,14 @@ def text(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hostile(bake: Bakery, text: str) -> Project:
     """Return a project that has the text as every free answer."""
-    answers = dict.fromkeys(TEXTS, literal(text)) | {"project_slug": "my-service"}
-    return bake(**answers)
+    answers = {name: literal(value) for name, value in answers_of(text).items()}
+    return bake(**answers, project_slug="my-service")
+
+
+def answers_of(text: str) -> dict[str, str]:
+    """Return the text as every free answer, but a name, which must not be blank."""
+    answers = dict.fromkeys(free_texts(), text)
+    return answers if text.strip() else {**answers, "project_name": "My Service"}
 
 
 def free_texts() -> list[str]:
@@ -77,7 +86,8 @@ def free_texts() -> list[str]:
 
 
 def test_cookiecutter_takes_the_text_unchanged(hostile: Project, text: str) -> None:
-    assert [hostile.answers[name] for name in free_texts()] == [text] * 4
+    expected = answers_of(text)
+    assert {name: hostile.answers[name] for name in free_texts()} == expected
 
 
 def test_pyproject(hostile: Project, text: str) -> None:
@@ -89,7 +99,7 @@ def test_pyproject(hostile: Project, text: str) -> None:
 
 def test_application(hostile: Project, text: str) -> None:
     arguments = fastapi_arguments(hostile.read("app/main.py"))
-    assert ast.literal_eval(arguments["title"]) == text
+    assert ast.literal_eval(arguments["title"]) == answers_of(text)["project_name"]
     assert ast.literal_eval(arguments["description"]) == text
 
 
@@ -108,8 +118,20 @@ def fastapi_arguments(source: str) -> dict[str | None, ast.expr]:
 
 def test_readme(hostile: Project, text: str) -> None:
     readme = words(hostile.read("README.md"))
-    assert readme.startswith(words("# " + text))
+    assert readme.startswith(words("# " + answers_of(text)["project_name"]))
     assert readme.count(words(text)) > 1
+
+
+@pytest.mark.parametrize("blank", ["empty", "blank"])
+def test_blank_text_leaves_no_gap(bake: Bakery, blank: str) -> None:
+    project = bake(**answers_of(HOSTILE[blank]), project_slug="my-service")
+    found = [
+        problem
+        for name in project.files()
+        for problem in checks.whitespace(name, project.read(name).encode())
+    ]
+    assert found == []
+    assert "# My Service\n\nA FastAPI and SQLModel service" in project.read("README.md")
 
 
 def words(text: str) -> str:
