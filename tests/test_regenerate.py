@@ -121,6 +121,19 @@ def test_answers_with_odd_texts_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree_of(again) == tree_of(project)
 
 
+def test_command_in_the_answers_file(tmp_path: Path) -> None:
+    """As it stands there, in the service's folder, with a local template."""
+    template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
+    service = render({**BASE.answers, "project_name": "Orders"}, tmp_path / "services")
+    before = tree_of(service)
+    (service / "README.md").unlink()
+    text = (service / ANSWERS_FILE).read_text(encoding="utf-8")
+    [command] = re.findall("^# (.*cookiecutter .*)$", text, re.MULTILINE)
+    run(service, "sh", "-ec", localised(command, template))
+    assert [path for path in service.parent.iterdir() if path.is_dir()] == [service]
+    assert tree_of(service) == before
+
+
 # Other answers
 
 
