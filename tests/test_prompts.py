@@ -19,6 +19,13 @@ import yaml
 from rich.text import Text
 
 from environments.terminal import picture_of
+from tests.clones import (
+    localised,
+    readme_commands,
+    readme_section,
+    run,
+    tagged_template,
+)
 from tests.comparisons import picture_lines
 from tests.conftest import Bakery, files_of, tree_of
 from tests.containers import docker
@@ -31,7 +38,7 @@ from tests.prompting import (
     talk,
 )
 from tests.servers import free_port
-from tests.variants import CHOICES, PUBLIC, QUESTIONS, ROOT, SWITCHES
+from tests.variants import CHOICES, PUBLIC, QUESTIONS, ROOT, SWITCHES, VARIANTS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 
@@ -198,10 +205,42 @@ def test_picture_is_in_the_readme() -> None:
 
 
 def test_closing_message_is_also_in_the_readme(defaults: Dialogue) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    """Also where cruft renders, which prints none."""
     start = printed_commands(defaults.plain())[:3]
-    assert "\n".join(start) + "\n" in blocks
+    _, *rest = readme_commands("## Render a service")
+    assert rest[: len(start)] == start
+    update = readme_section("### Update")
+    assert all(f"`{command}`" in update for command in start)
+
+
+# The README's commands
+
+
+def test_readme_renders_with_questions(tmp_path: Path) -> None:
+    """As it stands there, with a local template and Enter for every question."""
+    command, *_ = readme_commands("## Render a service")
+    template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
+    work = make(tmp_path / "work")
+    enter = "\n" * len(PUBLIC)
+    printed = run(work, "sh", "-ec", localised(command, template), text=enter).stdout
+    assert "The project is ready." in printed
+    assert (work / "my-service" / "docker-compose.yml").is_file()
+
+
+def test_readme_renders_without_questions(tmp_path: Path) -> None:
+    *_, command = readme_commands("## Render a service")
+    template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
+    work = make(tmp_path / "work")
+    run(work, "sh", "-ec", localised(command, template))
+    saved = yaml.safe_load((work / "my-service" / ".cookiecutter.yaml").read_text())
+    answers = dict(word.split("=") for word in command.split() if "=" in word)
+    assert answers.items() <= saved["default_context"].items()
+    assert len(answers) > 1
+
+
+def test_readme_counts_the_variants() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"driver and migrate service, {len(VARIANTS)} variants," in readme
 
 
 # The closing message's commands, as printed

@@ -190,7 +190,7 @@ def update(service: Path) -> str:
 
 
 def is_clean(service: Path) -> bool:
-    """Tell whether `cruft diff` finds nothing. It prints the closing message anyway."""
+    """Tell whether `cruft diff` finds nothing."""
     return cruft(service, "diff", "--exit-code", check=False).returncode == 0
 
 
@@ -247,6 +247,19 @@ def test_state_is_the_same_every_time(template: Path, service: Path) -> None:
     assert state["checkout"] == VERSION
     assert state["context"]["cookiecutter"]["database"] == "neon"
     assert "password" not in first.lower()
+
+
+@pytest.mark.parametrize("slug", ["a/b/c", "../x", "x/.."])
+def test_refused_slug_leaves_nothing_behind(template: Path, slug: str) -> None:
+    folder = template.parent / "services"
+    folder.mkdir()
+    context = json.dumps({"project_slug": slug})
+    options = ("--no-input", "--default-config", "--extra-context", context)
+    completed = cruft(folder, "create", str(template), *options, check=False)
+    assert completed.returncode == 1
+    assert f"project_slug\n  given: '{slug}'\n" in completed.stderr
+    assert list(folder.iterdir()) == []
+    assert not (template.parent / "x").exists()
 
 
 # An update
@@ -360,7 +373,9 @@ def test_link(template: Path, tmp_path: Path) -> None:
     assert cruft(service, "check", check=False).returncode == 1
     update(service)
     assert rejected(service) == []
-    assert both.template.new in (service / both.file).read_text()
+    for both in EDITS:
+        assert both.template.new in (service / both.file).read_text(), both.file
+        assert both.person.new in (service / both.file).read_text(), both.file
 
 
 def link_arguments(template: Path) -> list[str]:
@@ -386,7 +401,8 @@ def test_commands_of_the_readme(template: Path, tmp_path: Path) -> None:
     create, link, check, diff, renew = readme_commands("### Update")
     (tmp_path / "work").mkdir()
     questions = "\n" * len([name for name in QUESTIONS if not name.startswith("_")])
-    readme_run(create, template, tmp_path / "work", text=questions)
+    printed = readme_run(create, template, tmp_path / "work", text=questions)
+    assert "The project is ready." not in printed
     service = new_checkout(tmp_path / "work" / "my-service")
     (service / STATE).unlink()
     commit(service, "As if made without cruft")
