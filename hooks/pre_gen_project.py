@@ -11,15 +11,14 @@ caller or of cruft, so every rule is here.
 # taken as it is: there Cookiecutter fails at this line, before it deletes anything:
 # {{ dict().pop("project_slug must be one name, such as my-service, and no path") if ".." in cookiecutter.project_slug ~ "" else "" }}
 
-import difflib
+# A module that only a refused answer needs is imported where that is reported: this
+# file runs at every render.
 import json
 import os
 import re
-import shlex
 import sys
-import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping
 
 Answers = Mapping[str, object]
 
@@ -81,13 +80,8 @@ LONGEST_SHOWN = 200
 LINE = "-" * 72
 
 
-class Problem(NamedTuple):
+class Problem(namedtuple("Problem", "variable value rule suggestion")):
     """An answer that breaks a rule."""
-
-    variable: str
-    value: object
-    rule: str
-    suggestion: object
 
 
 def check(answers: Answers) -> list[Problem]:
@@ -114,6 +108,8 @@ def check_choice(variable: str, value: object) -> Iterator[Problem]:
     """Check that a choice is one of the listed values."""
     choices = CHOICES[variable]
     if value not in choices:
+        import difflib  # noqa: PLC0415 (seldom needed)
+
         close = difflib.get_close_matches(str(value).lower(), choices, n=1)
         rule = "must be one of: " + ", ".join(choices)
         yield Problem(variable, value, rule, close[0] if close else choices[0])
@@ -149,8 +145,10 @@ def check_text(variable: str, value: object) -> Iterator[Problem]:
 
 def is_refused(character: str) -> bool:
     """Tell whether some file of the project could not hold the character."""
-    if character == "\n" or character in JOINERS:
+    if character.isprintable() or character == "\n" or character in JOINERS:
         return False
+    import unicodedata  # noqa: PLC0415 (seldom needed)
+
     refused_category = unicodedata.category(character) in REFUSED_CATEGORIES
     return refused_category or is_noncharacter(ord(character))
 
@@ -162,33 +160,30 @@ def is_noncharacter(point: int) -> bool:
 
 def check_slug(variable: str, value: object, project_name: object) -> Iterator[Problem]:
     """Check the name of the folder, the Compose project and the Python project."""
-    if not isinstance(value, str):
-        yield Problem(
-            variable, value, "must be text", suggest_slug(value, project_name)
-        )
-        return
-    value = as_given(value)
-    suggestion = suggest_slug(value, project_name)
-    if not SLUG.fullmatch(value):
-        rule = (
+    broken: Iterable[str] = ["must be text"]
+    if isinstance(value, str):
+        value = as_given(value)
+        broken = broken_rules(value)
+    for rule in broken:
+        yield Problem(variable, value, rule, suggest_slug(value, project_name))
+
+
+def broken_rules(slug: str) -> Iterator[str]:
+    """Return each rule that a slug breaks."""
+    if not SLUG.fullmatch(slug):
+        yield (
             "must be lower-case letters and digits in words joined by single '-' or '_', "
             "and start with a letter"
         )
-        yield Problem(variable, value, rule, suggestion)
-    if len(value) > LONGEST_SLUG:
-        rule = (
-            f"must be at most {LONGEST_SLUG} characters long; this one has {len(value)}"
-        )
-        yield Problem(variable, value, rule, suggestion)
-    if value.lower() in WINDOWS_NAMES:
-        rule = "must not be a name that Windows reserves for a device"
-        yield Problem(variable, value, rule, suggestion)
-    if value.lower().replace("_", "-") in DEPENDENCIES:
-        rule = (
+    if len(slug) > LONGEST_SLUG:
+        yield f"must be at most {LONGEST_SLUG} characters long; this one has {len(slug)}"
+    if slug.lower() in WINDOWS_NAMES:
+        yield "must not be a name that Windows reserves for a device"
+    if slug.lower().replace("_", "-") in DEPENDENCIES:
+        yield (
             "must not be the name of a package that the project installs: "
             "uv would take the project for the package and install neither"
         )
-        yield Problem(variable, value, rule, suggestion)
 
 
 def as_given(slug: str) -> str:
@@ -200,6 +195,8 @@ def as_given(slug: str) -> str:
 
 def suggest_slug(*sources: object) -> str:
     """Make a valid slug out of the first source that has a letter or a digit."""
+    import unicodedata  # noqa: PLC0415 (seldom needed)
+
     for source in sources:
         plain = unicodedata.normalize("NFKD", str(source or "")).lower()
         words = re.findall("[a-z0-9]+", plain.encode("ascii", "ignore").decode())
@@ -235,6 +232,8 @@ def corrected_command(answers: Answers, problems: list[Problem]) -> str:
     All of them are given: a default may come from the person's own settings,
     which this program cannot see.
     """
+    import shlex  # noqa: PLC0415 (seldom needed)
+
     corrections = {problem.variable: problem.suggestion for problem in problems}
     words = [
         "cookiecutter",

@@ -108,6 +108,25 @@ def test_hook_needs_the_standard_library_only(name: str) -> None:
     assert imported <= sys.stdlib_module_names
 
 
+@pytest.mark.parametrize("name", HOOKS)
+def test_hook_imports_little_for_good_answers(name: str, tmp_path: Path) -> None:
+    """It runs at every render."""
+    load(name, tmp_path, DEFAULTS)
+    timed = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-X",
+        "importtime",
+        str(tmp_path / f"{name}.py"),
+    ]
+    result = subprocess.run(timed, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "json" in imported
+    slow = {"difflib", "inspect", "pathlib", "shlex", "typing", "unicodedata"}
+    assert not slow & imported
+
+
 def test_rules_match_the_questions(pre: Any) -> None:
     texts = {name: QUESTIONS[name] for name in TEXTS if name != "project_slug"}
     assert texts == pre.TEXTS
