@@ -151,6 +151,13 @@ def contradictions(person: Person, stored: list[tuple[int, str]]) -> list[str]:
     return []
 
 
+def told(statuses: Counter[int]) -> str:
+    """Write how many answers had which status, as in `8 x 200, 2 x 503`."""
+    return ", ".join(
+        f"{number} x {status}" for status, number in sorted(statuses.items())
+    )
+
+
 class Load:
     """Clients that write and read users until they are told to stop."""
 

@@ -12,10 +12,11 @@ import psycopg
 from tests.conftest import Project
 from tests.servers import Database, Server
 from tests.services import ServiceEnvironment
-from tests.variants import VARIANTS, Variant
+from tests.variants import CHOICES, VARIANTS, Variant
 
-POOLS = ["nullpool", "queuepool"]
-DRIVERS = ["asyncpg", "psycopg"]
+DATABASES = CHOICES["database"]
+POOLS = [pool for pool in CHOICES["pool"] if pool != "auto"]
+DRIVERS = CHOICES["driver"]
 
 _copies = count(1)
 

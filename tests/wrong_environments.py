@@ -143,7 +143,7 @@ def wrong_environments(
         )
     yield WrongEnvironment(
         "everything",
-        dict.fromkeys(right, "mysql://PASSWORD")
+        dict.fromkeys(right, f"mysql://app:{PASSWORD}@db/app")
         | {n: v for n, (v, _) in numbers.items()},
         dict.fromkeys(right, "use postgresql://")
         | {name: message for name, (_, message) in numbers.items()},
