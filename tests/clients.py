@@ -117,6 +117,26 @@ class Record:
         """How many users the service said that it has stored."""
         return sum(person.acknowledged for person in self.persons.values())
 
+    @property
+    def deleted(self) -> int:
+        """How many of them the service said that it has deleted."""
+        return sum(person.deleted for person in self.persons.values())
+
+    def found(self, database: Database) -> int:
+        """Return how many of them the table holds."""
+        rows = database.execute("SELECT lower(email) FROM users")
+        emails = {email for (email,) in rows}
+        persons = [person for person in self.persons.values() if person.acknowledged]
+        return sum(person.email.lower() in emails for person in persons)
+
+    def summary(self, database: Database) -> str:
+        """Write what the clients did, and what is left of it in the table."""
+        return (
+            f"{self.clients:3} clients, {len(self.answers):5} requests,"
+            f" {len(self.unexpected()):4} refused, {self.acknowledged:4} users"
+            f" acknowledged, {self.deleted:3} deleted, {self.found(database):4} found"
+        )
+
     def compare(self, database: Database) -> list[str]:
         """Say where the table contradicts what the clients were told."""
         rows = database.execute("SELECT id, name, email FROM users")
@@ -167,6 +187,8 @@ class Load:
         self.record = Record(clients)
         self._run = next(_loads)
         self._stopping = False
+        self._paused = False
+        self._resting = 0
         self._thread = threading.Thread(target=self._work)
         self._failure: BaseException | None = None
 
@@ -180,6 +202,15 @@ class Load:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
+
+    def pause(self) -> None:
+        """Let every client finish its request, and send no other until `resume`."""
+        self._paused = True
+        self.wait_until(lambda: self._resting == self.record.clients)
+
+    def resume(self) -> None:
+        """Let the clients go on."""
+        self._paused = False
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
         """Wait for `condition`; raises AssertionError with the answers otherwise."""
@@ -219,7 +250,15 @@ class Load:
             client = Client(number, http, self.record, f"r{self._run}")
             rounds = client.rounds()
             while not self._stopping:
+                if self._paused:
+                    await self._rest()
                 await anext(rounds)
+
+    async def _rest(self) -> None:
+        self._resting += 1
+        while self._paused and not self._stopping:
+            await asyncio.sleep(REST_SECONDS)
+        self._resting -= 1
 
 
 class Client:

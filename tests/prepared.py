@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import yaml
 
 from tests.conftest import Project
 from tests.servers import Database, Server
@@ -52,6 +53,14 @@ def copy_database(server: Server, template: Database) -> Database:
         ):
             connection.execute(statement.encode())
     return database
+
+
+def api_seconds(project: Project, *keys: str) -> int:
+    """Return a duration of the API in the Compose file, such as `stop_grace_period`."""
+    value = yaml.safe_load(project.read("docker-compose.yml"))["services"]["api"]
+    for key in keys:
+        value = value[key]
+    return int(value.removesuffix("s"))
 
 
 def copy_project(project: Project, folder: Path) -> Path:

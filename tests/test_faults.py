@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,13 +24,14 @@ import httpx
 import psycopg
 import pytest
 
+from tests import variants
 from tests.clients import OTHERS, REFUSED, Load, Person, Record, load, refuse_at_commit
 from tests.conftest import Bakery
 from tests.pgbouncers import PgBouncer, moved, pgbouncer
 from tests.prepared import (
     DRIVERS,
-    POOLS,
     add_revision,
+    api_seconds,
     chosen,
     copy_database,
     copy_project,
@@ -41,22 +43,29 @@ from tests.servers import Database, OwnServer, own_server
 from tests.services import (
     RunningService,
     ServiceEnvironment,
+    clean_environment,
     running_service,
 )
+from tests.symptoms import LOCK_WAITERS, tables_locked
 from tests.variants import Variant
 
 CLIENTS = 6
 ROUND = 8  # Requests of a client that has worked through every operation.
-GRACE_SECONDS = 30  # stop_grace_period of the Compose file.
 TIMEOUT = 3  # Of connecting, of a command and of the pool, where a fault outlasts them.
-LONGEST = 3 * TIMEOUT + 6  # All three, and what a busy machine adds.
+OVERHEAD = 3  # What a busy machine adds to a timeout.
+LONGEST = 3 * TIMEOUT + 2 * OVERHEAD  # All three, one after the other.
+
+HEALTH_SECONDS = 1.5  # The most that /health/db may take.
 
 UNHANDLED = "Exception in ASGI application"
 
+# Those whose servers run here. Neon's have a suite of their own.
 VARIANTS = [
-    chosen(database, pool, driver)
-    for database, pool, driver in product(["postgres", "pgbouncer"], POOLS, DRIVERS)
+    variant
+    for variant in variants.VARIANTS
+    if variant.local_database and not variant.migrate_service
 ]
+LOCAL_DATABASES = sorted({variant.database for variant in VARIANTS})
 DIRECT = [variant for variant in VARIANTS if variant.database == "postgres"]
 
 Environments = Callable[[str], ServiceEnvironment]
@@ -227,7 +236,7 @@ class Trial:
     contradictions: list[str]
     log: str
     recovery: float
-    probes: list[tuple[int, float]] = field(default_factory=list)
+    summary: str
 
 
 def under_load(
@@ -256,6 +265,7 @@ def under_load(
             contradictions=record.contradictions + record.compare(site.database),
             log=site.service.log.read_text()[already[site.variant] :],
             recovery=max(max(failures, default=healed) - healed, 0),
+            summary=record.summary(site.database),
         )
     return trials
 
@@ -273,104 +283,114 @@ def has_answers(record: Record, number: int) -> bool:
     return len(record.answers) >= number
 
 
-def restarted(servers: Servers, _: list[Load]) -> None:
+def connections(servers: Servers) -> Counter[str]:
+    """Count the server's connections by the names of their databases."""
+    rows = Database(servers.server.url).execute(
+        "SELECT datname, count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' GROUP BY datname"
+    )
+    return Counter(dict(rows))
+
+
+def wait_for_connections(servers: Servers, sites: list[Site]) -> Counter[str]:
+    """Wait until the server has a connection of every site; return how many."""
+    names = {site.database.name for site in sites}
+    found: list[Counter[str]] = []
+
+    def everybody_is_connected() -> bool:
+        found.append(connections(servers))
+        return names <= found[-1].keys()
+
+    wait_until(everybody_is_connected)
+    return found[-1]
+
+
+# Each fault returns how many connections to each database the server has ended.
+
+
+def restarted(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
     """Restart the server as an administrator does."""
+    ended = wait_for_connections(servers, sites)
     servers.server.restart()
+    return ended
 
 
-def crashed(servers: Servers, _: list[Load]) -> None:
+def crashed(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
     """Let the server start again after something like a power failure."""
+    ended = wait_for_connections(servers, sites)
     servers.server.stop(immediate=True)
     servers.server.start()
+    return ended
 
 
-def terminated(servers: Servers, loads: list[Load]) -> None:
+def terminated(servers: Servers, _sites: list[Site], loads: list[Load]) -> Counter[str]:
     """End every connection, several times, while requests use them."""
+    ended: Counter[str] = Counter()
     for _ in range(5):
-        servers.server.terminate_backends()
+        rows = Database(servers.server.url).execute(
+            "SELECT datname, count(*) FILTER (WHERE pg_terminate_backend(pid))"
+            " FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid() GROUP BY datname"
+        )
+        ended.update(dict(rows))
         wait_for_answers(loads, CLIENTS)
+    return ended
 
 
-def stopped(servers: Servers, _: list[Load]) -> None:
+def stopped(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
     """Have no server for 20 seconds."""
+    ended = wait_for_connections(servers, sites)
     servers.server.stop()
     time.sleep(20)
     servers.server.start()
+    return ended
 
 
 FAULTS = {fault.__name__: fault for fault in (restarted, crashed, terminated, stopped)}
-HOLES = ["before", "behind"]
 
-Trials = Callable[[str], dict[Variant, Trial]]
+
+@dataclass
+class ServerTrial:
+    """What a fault of the server did: to each service, and to its connections."""
+
+    services: dict[Variant, Trial]
+    ended: dict[Variant, int]
 
 
 @pytest.fixture(scope="module")
-def trials(servers: Servers, sites: list[Site], report: list[str]) -> Trials:
+def trials(
+    servers: Servers, sites: list[Site], report: list[str]
+) -> Callable[[str], ServerTrial]:
     """Return what a fault of the server did to every service; it happens once."""
 
     @cache
-    def happen(name: str) -> dict[Variant, Trial]:
-        found = under_load(sites, lambda loads: FAULTS[name](servers, loads))
+    def happen(name: str) -> ServerTrial:
+        ended: Counter[str] = Counter()
+        found = under_load(
+            sites, lambda loads: ended.update(FAULTS[name](servers, sites, loads))
+        )
         report.extend(lines_of(f"server {name}", found))
-        return found
+        return ServerTrial(
+            found, {site.variant: ended[site.database.name] for site in sites}
+        )
 
     return happen
 
 
-@pytest.fixture(scope="module")
-def hole_trials(
-    servers: Servers, proxied_sites: list[Site], report: list[str]
-) -> Trials:
-    """Return what a black-holed network did to every service; it happens once."""
-
-    @cache
-    def happen(place: str) -> dict[Variant, Trial]:
-        proxies = {
-            "before": [servers.to_server, servers.to_bouncer],
-            "behind": [servers.behind_bouncer],
-        }[place]
-        affected = [
-            site
-            for site in proxied_sites
-            if place == "before" or site.variant.database == "pgbouncer"
-        ]
-        probes: dict[Variant, list[tuple[int, float]]] = {}
-
-        def fault(loads: list[Load]) -> None:
-            for way in proxies:
-                way.black_hole()
-            try:
-                # The first were under way, the later ones meet the hole as they connect.
-                wait_for_answers(loads, 3 * CLIENTS, seconds=120)
-                for site in affected:
-                    probes[site.variant] = [probe(site) for _ in range(3)]
-            finally:
-                for way in proxies:
-                    way.forward()
-
-        found = under_load(affected, fault)
-        for variant, trial in found.items():
-            trial.probes = probes[variant]
-        report.extend(lines_of(f"black hole {place}", found))
-        return found
-
-    return happen
-
-
-def probe(site: Site) -> tuple[int, float]:
-    """Ask for readiness; return the status and how long it took."""
-    response = httpx.get(f"{site.service.url}/health/db", timeout=60, trust_env=False)
-    return response.status_code, response.elapsed.total_seconds()
+def line(event: str, variant: Variant, text: str) -> str:
+    """Write a line of the report."""
+    return f"{event:19} {variant.id.removesuffix('-nomigrate'):27} {text}"
 
 
 def lines_of(fault: str, trials: dict[Variant, Trial]) -> list[str]:
     """Write a line on every service of a fault."""
     return [
-        f"{fault:18} {variant.id.removesuffix('-nomigrate'):28}"
-        f" {len(trial.record.answers):5} requests"
-        f" {len(trial.record.unexpected()):4} refused,"
-        f" {trial.record.acknowledged:4} users acknowledged,"
-        f" slowest {trial.record.slowest():4.1f} s, recovered in {trial.recovery:4.1f} s"
+        line(
+            fault,
+            variant,
+            f"{trial.summary}, slowest {trial.record.slowest():4.1f} s,"
+            f" recovered in {trial.recovery:4.1f} s",
+        )
         for variant, trial in trials.items()
     ]
 
@@ -384,29 +404,15 @@ def assert_survived(trial: Trial) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_of_the_server(trials: Trials, fault: str, variant: Variant) -> None:
+def test_fault_of_the_server(
+    trials: Callable[[str], ServerTrial], fault: str, variant: Variant
+) -> None:
     found = trials(fault)
-    assert any(trial.record.unexpected() for trial in found.values()), "nobody felt it"
-    assert_survived(found[variant])
-
-
-@pytest.mark.parametrize(
-    ("place", "variant"),
-    [
-        (place, variant)
-        for place in HOLES
-        for variant in VARIANTS
-        if place == "before" or variant.database == "pgbouncer"
-    ],
-    ids=str,
-)
-def test_black_hole(hole_trials: Trials, place: str, variant: Variant) -> None:
-    trial = hole_trials(place)[variant]
-    assert trial.record.unexpected(), "the hole swallowed nothing"
+    assert found.ended[variant], "the server ended no connection of it"
+    trial = found.services[variant]
+    if fault == "stopped":
+        assert trial.record.unexpected(), "nobody missed the server"
     assert_survived(trial)
-    assert trial.record.slowest() <= LONGEST
-    assert {status for status, _ in trial.probes} == {503}
-    assert min(seconds for _, seconds in trial.probes) <= 1.5
 
 
 HOLD = 4711  # The advisory lock that rows of `held_requests` wait for.
@@ -443,10 +449,18 @@ class Held:
         ).fetchone()
         return row[0] if row else 0
 
+    def let_go(self) -> None:
+        """Let the requests go on."""
+        self.control.rollback()
+
+    def answers(self) -> list[httpx.Response]:
+        """Return the answers to the requests, when they have come."""
+        return [request.result() for request in self.requests]
+
     def release(self) -> list[httpx.Response]:
         """Let the requests go on; return their answers."""
-        self.control.rollback()
-        return [request.result() for request in self.requests]
+        self.let_go()
+        return self.answers()
 
 
 @contextmanager
@@ -468,6 +482,138 @@ def held_requests(
             control.rollback()
 
 
+HOLES = ["before", "behind"]
+PROBES = 3
+
+Probe = tuple[int, float]
+
+
+@dataclass
+class Hole:
+    """What became of what a black-holed network met, beside the load."""
+
+    held: dict[Variant, httpx.Response]
+    early_probes: dict[Variant, list[Probe]]
+    late_probes: dict[Variant, list[Probe]]
+    connected: list[int]
+    left: dict[Variant, int] = field(default_factory=dict)
+
+
+@dataclass
+class HoleTrial:
+    """What a hole did to each service under load, and to other requests."""
+
+    services: dict[Variant, Trial]
+    hole: Hole
+
+
+def probe(site: Site) -> list[Probe]:
+    """Ask for readiness, again and again; return the statuses and the seconds."""
+    url = f"{site.service.url}/health/db"
+    answers = [httpx.get(url, timeout=60, trust_env=False) for _ in range(PROBES)]
+    return [(each.status_code, each.elapsed.total_seconds()) for each in answers]
+
+
+def probe_all(sites: list[Site]) -> dict[Variant, list[Probe]]:
+    """Probe all services at once, while nobody else asks them anything."""
+    with ThreadPoolExecutor(len(sites)) as threads:
+        found = list(threads.map(probe, sites))
+    return {site.variant: each for site, each in zip(sites, found, strict=True)}
+
+
+def fall_into_hole(sites: list[Site], proxies: list[Proxy], loads: list[Load]) -> Hole:
+    """Forward nothing for a while, first to requests that the server works on."""
+    for running in loads:
+        running.pause()
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(held_requests(site.service, site.database, 1))
+            for site in sites
+        ]
+        accepted = [way.accepted for way in proxies]
+        for way in proxies:
+            stack.callback(way.forward)
+            way.black_hole()
+        for requests in held:
+            requests.let_go()
+        # The pools are full of connections that worked a moment ago.
+        early = probe_all(sites)
+        answers = [requests.answers()[0] for requests in held]
+        for running in loads:
+            running.resume()
+        wait_for_answers(loads, 3 * CLIENTS, seconds=120)
+        for running in loads:
+            running.pause()
+        late = probe_all(sites)
+        connected = [
+            way.accepted - before for way, before in zip(proxies, accepted, strict=True)
+        ]
+    for running in loads:
+        running.resume()
+    by_variant = {site.variant: a for site, a in zip(sites, answers, strict=True)}
+    return Hole(by_variant, early, late, connected)
+
+
+@pytest.fixture(scope="module")
+def hole_trials(
+    servers: Servers, proxied_sites: list[Site], report: list[str]
+) -> Callable[[str], HoleTrial]:
+    """Return what a black-holed network did to every service; it happens once."""
+
+    @cache
+    def happen(place: str) -> HoleTrial:
+        proxies = {
+            "before": [servers.to_server, servers.to_bouncer],
+            "behind": [servers.behind_bouncer],
+        }[place]
+        affected = [
+            site
+            for site in proxied_sites
+            if place == "before" or site.variant.database == "pgbouncer"
+        ]
+        holes: list[Hole] = []
+        found = under_load(
+            affected,
+            lambda loads: holes.append(fall_into_hole(affected, proxies, loads)),
+        )
+        [hole] = holes
+        hole.left = {site.variant: held_users(site.database) for site in affected}
+        report.extend(lines_of(f"black hole {place}", found))
+        return HoleTrial(found, hole)
+
+    return happen
+
+
+@pytest.mark.parametrize(
+    ("place", "variant"),
+    [
+        (place, variant)
+        for place in HOLES
+        for variant in VARIANTS
+        if place == "before" or variant.database == "pgbouncer"
+    ],
+    ids=str,
+)
+def test_black_hole(
+    hole_trials: Callable[[str], HoleTrial], place: str, variant: Variant
+) -> None:
+    found = hole_trials(place)
+    trial, hole = found.services[variant], found.hole
+    assert trial.record.unexpected(), "the hole swallowed nothing"
+    assert_survived(trial)
+    assert trial.record.slowest() <= LONGEST
+    # In the middle of a query: the server did its work, and its answer got lost.
+    held = hole.held[variant]
+    assert (held.status_code, bool(held.headers["Retry-After"])) == (503, True)
+    assert held.elapsed.total_seconds() <= LONGEST
+    assert hole.left[variant] == 0
+    # As they connect: the proxy let them in, and passed on nothing.
+    assert min(hole.connected) > 0
+    probes = hole.early_probes[variant] + hole.late_probes[variant]
+    assert {status for status, _ in probes} == {503}
+    assert max(seconds for _, seconds in probes) <= HEALTH_SECONDS
+
+
 def create(service: RunningService, number: int) -> httpx.Response:
     """Create a user whom nobody has created before."""
     body = {
@@ -484,26 +630,46 @@ def page(service: RunningService) -> httpx.Response:
 
 def assert_full_and_recovers(
     service: RunningService, database: Database, capacity: int, patience: float
-) -> None:
+) -> str:
     """Fill every connection, twice: others get 503 after `patience`, then all goes on.
 
-    The second time shows that no connection has been lost the first time.
+    The second time shows that no connection has been lost the first time. Returns what
+    happened.
     """
+    seconds: list[float] = []
+    acknowledged = 0
     for _ in range(2):
         with held_requests(service, database, capacity) as held:
             with ThreadPoolExecutor(10) as threads:
                 refused = list(threads.map(page, [service] * 10))
             assert {response.status_code for response in refused} == {503}
             assert all(response.headers["Retry-After"] for response in refused)
-            fastest = min(response.elapsed.total_seconds() for response in refused)
-            assert fastest >= patience
+            seconds += [response.elapsed.total_seconds() for response in refused]
             assert held.waiting() == capacity
-            assert {response.status_code for response in held.release()} == {201}
+            written = [response.status_code for response in held.release()]
+            assert written == [201] * capacity
+            acknowledged += len(written)
         assert page(service).status_code == 200
+    found = held_users(database)
+    assert found == acknowledged
     assert UNHANDLED not in service.log.read_text()
+    assert min(seconds) >= patience
+    assert max(seconds) < patience + OVERHEAD
+    return (
+        f" {len(seconds):2} requests refused after {min(seconds):.1f} to"
+        f" {max(seconds):.1f} s, {acknowledged:2} users acknowledged, {found:2} found"
+    )
 
 
-@pytest.mark.parametrize("database_kind", ["postgres", "pgbouncer"])
+def held_users(database: Database) -> int:
+    """Return how many users of `held_requests` the table holds."""
+    [(number,)] = database.execute(
+        "SELECT count(*) FROM users WHERE name LIKE 'held %'"
+    )
+    return int(number)
+
+
+@pytest.mark.parametrize("database_kind", LOCAL_DATABASES)
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_exhausted_pool(  # noqa: PLR0913, PLR0917
     servers: Servers,
@@ -512,6 +678,7 @@ def test_exhausted_pool(  # noqa: PLR0913, PLR0917
     database_kind: str,
     driver: str,
     tmp_path: Path,
+    report: list[str],
 ) -> None:
     variant = chosen(database_kind, "queuepool", driver)
     database = servers.fresh_database()
@@ -524,14 +691,20 @@ def test_exhausted_pool(  # noqa: PLR0913, PLR0917
         DB_MAX_OVERFLOW="1",
         DB_POOL_TIMEOUT="1.5",
     ) as service:
-        assert_full_and_recovers(service, database, capacity=3, patience=1.5)
+        found = assert_full_and_recovers(service, database, capacity=3, patience=1.5)
+    report.append(line("full pool", variant, found))
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_exhausted_server(
-    bake: Bakery, environments: Environments, driver: str, tmp_path: Path
+    bake: Bakery,
+    environments: Environments,
+    driver: str,
+    tmp_path: Path,
+    report: list[str],
 ) -> None:
-    project = bake(chosen("postgres", "nullpool", driver)).path
+    variant = chosen("postgres", "nullpool", driver)
+    project = bake(variant).path
     environment = environments(driver)
     with own_server(max_connections="6", superuser_reserved_connections="0") as server:
         database = server.create_database()
@@ -541,7 +714,8 @@ def test_exhausted_server(
             environment, project, tmp_path / "log", DATABASE_URL=database.url
         ) as service:
             # One of the six is the test's own.
-            assert_full_and_recovers(service, database, capacity=5, patience=0)
+            found = assert_full_and_recovers(service, database, capacity=5, patience=0)
+    report.append(line("full server", variant, found))
 
 
 @pytest.mark.parametrize(
@@ -558,7 +732,9 @@ def test_exhausted_bouncer(  # noqa: PLR0913, PLR0917
     limit: dict[str, str],
     patience: float,
     tmp_path: Path,
+    report: list[str],
 ) -> None:
+    variant = chosen("pgbouncer", "nullpool", driver)
     database = servers.fresh_database()
     with (
         rendered_bouncer(
@@ -566,27 +742,27 @@ def test_exhausted_bouncer(  # noqa: PLR0913, PLR0917
         ) as bouncer,
         running_service(
             environments(driver),
-            bake(chosen("pgbouncer", "nullpool", driver)).path,
+            bake(variant).path,
             tmp_path / "log",
             DATABASE_URL=bouncer.url(database),
         ) as service,
     ):
-        assert_full_and_recovers(service, database, capacity=3, patience=patience)
+        found = assert_full_and_recovers(
+            service, database, capacity=3, patience=patience
+        )
+    report.append(line("full PgBouncer", variant, found))
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_commit_that_fails(sites: list[Site], variant: Variant) -> None:
+def test_commit_that_fails(
+    sites: list[Site], variant: Variant, report: list[str]
+) -> None:
     [site] = [site for site in sites if site.variant == variant]
-    site.database.execute(
-        """
-        CREATE TABLE needed (
-            user_id int REFERENCES users DEFERRABLE INITIALLY DEFERRED
-        )
-        """
-    )
     made = create(site.service, 1).json()
-    site.database.execute("INSERT INTO needed VALUES (%s)", made["id"])
-    with httpx.Client(base_url=site.service.url, trust_env=False) as http:
+    with (
+        needed(site.database, made["id"]),
+        httpx.Client(base_url=site.service.url, trust_env=False) as http,
+    ):
         user = f"/users/{made['id']}"
         refused = {"name": REFUSED, "email": "refused@example.com"}
         answers = [
@@ -596,8 +772,27 @@ def test_commit_that_fails(sites: list[Site], variant: Variant) -> None:
         ]
         assert [answer.status_code for answer in answers] == [409, 409, 409]
         assert http.get(user).json() == made
-    site.database.execute("DROP TABLE needed")
-    assert not site.database.execute("SELECT id FROM users WHERE name = %s", REFUSED)
+    found = site.database.execute("SELECT id FROM users WHERE name = %s", REFUSED)
+    assert not found
+    text = f" {len(answers)} COMMITs refused, answered 409, {len(found)} writes found"
+    report.append(line("COMMIT that fails", variant, text))
+
+
+@contextmanager
+def needed(database: Database, user_id: int) -> Iterator[None]:
+    """Let COMMIT fail where a transaction has deleted this user."""
+    database.execute(
+        """
+        CREATE TABLE needed (
+            user_id int REFERENCES users DEFERRABLE INITIALLY DEFERRED
+        )
+        """
+    )
+    try:
+        database.execute("INSERT INTO needed VALUES (%s)", user_id)
+        yield
+    finally:
+        database.execute("DROP TABLE needed")
 
 
 def command_options(bake: Bakery, variant: Variant) -> list[str]:
@@ -663,6 +858,28 @@ def one_site(
         yield Site(variant, database, service, url)
 
 
+# A request of each kind that SIGTERM finds begun, and how it is answered all the same.
+BEGUN = {
+    ("POST", "/users"): 201,
+    ("GET", "/users"): 200,
+    ("GET", "/users/{0}"): 200,
+    ("PATCH", "/users/{1}"): 200,
+    ("DELETE", "/users/{2}"): 204,
+}
+
+
+def send(service: RunningService, method: str, path: str) -> httpx.Response:
+    """Send a request that has a new user's data as its body, wanted or not."""
+    body = {"name": "begun", "email": f"{time.monotonic_ns()}{OTHERS}"}
+    url = f"{service.url}{path}"
+    return httpx.request(method, url, json=body, timeout=90, trust_env=False)
+
+
+def lock_waiters(database: Database) -> int:
+    """Return how many statements on a database wait for a lock."""
+    return len(database.execute(LOCK_WAITERS))
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_sigterm(  # noqa: PLR0913, PLR0917
     servers: Servers,
@@ -672,22 +889,38 @@ def test_sigterm(  # noqa: PLR0913, PLR0917
     tmp_path: Path,
     report: list[str],
 ) -> None:
+    grace = api_seconds(bake(variant), "stop_grace_period")
     with one_site(servers, bake, environments, variant, tmp_path) as site:
         service = site.service
-        with load(service.url, clients=20) as clients:
+        users = [create(service, number).json()["id"] for number in range(3)]
+        with (
+            load(service.url, clients=9) as clients,
+            ThreadPoolExecutor(len(BEGUN)) as threads,
+        ):
             clients.wait_for_rounds(2)
-            with held_requests(service, site.database, 3) as held:
-                service.process.send_signal(signal.SIGTERM)
+            with tables_locked(site.database):
+                begun = [
+                    threads.submit(send, service, method, path.format(*users))
+                    for method, path in BEGUN
+                ]
+                # The clients' requests wait there as well, each in the database.
+                everybody = len(BEGUN) + clients.record.clients
+                wait_until(lambda: lock_waiters(site.database) == everybody)
                 asked = time.monotonic()
+                service.process.send_signal(signal.SIGTERM)
                 wait_until(lambda: refuses_connections(service))
-                answers = held.release()
-            code = service.process.wait(GRACE_SECONDS)
+                time.sleep(1)  # Whoever drops requests has done so by then.
+            answers = [request.result() for request in begun]
+            code = service.process.wait(grace)
             took = time.monotonic() - asked
         record = clients.record
         assert code in (0, -signal.SIGTERM)
-        assert took < GRACE_SECONDS
-        assert clients_left(servers, site) == 0
-        assert {answer.status_code for answer in answers} == {201}
+        assert took < grace
+        wait_until(lambda: clients_left(servers, site) == 0, seconds=OVERHEAD)
+        assert [answer.status_code for answer in answers] == list(BEGUN.values())
+        under_way = [a for a in record.answers if a.started < asked <= a.finished]
+        assert len(under_way) == record.clients
+        assert all(answer.as_expected for answer in under_way), under_way
         assert {answer.status for answer in record.unexpected()} <= {None}
         assert not record.contradictions
         # A request that was begun has been answered: what is stored was acknowledged.
@@ -700,11 +933,8 @@ def test_sigterm(  # noqa: PLR0913, PLR0917
         )
         assert not stored
         assert UNHANDLED not in service.log.read_text()
-        report.append(
-            f"SIGTERM            {variant.id.removesuffix('-nomigrate'):28}"
-            f" {len(record.answers):5} requests,"
-            f" {record.acknowledged:4} users acknowledged, exit in {took:4.1f} s"
-        )
+        text = f"{record.summary(site.database)}, exit in {took:4.1f} s"
+        report.append(line("SIGTERM", variant, text))
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -719,17 +949,19 @@ def test_sigkill(  # noqa: PLR0913, PLR0917
     with one_site(servers, bake, environments, variant, tmp_path) as site:
         with load(site.service.url, clients=20) as clients:
             clients.wait_for_rounds(6)
-            site.service.stop(signal.SIGKILL)
+            with held_requests(site.service, site.database, 3) as held:
+                site.service.stop(signal.SIGKILL)
+                errors = [request.exception() for request in held.requests]
         wait_until(lambda: clients_left(servers, site) == 0)
+        wait_until(lambda: clients_left_in_transaction(site) == 0)
     record = clients.record
+    assert all(isinstance(error, httpx.TransportError) for error in errors), errors
+    assert held_users(site.database) == 0
     assert {answer.status for answer in record.unexpected()} == {None}
     assert not record.contradictions
     assert not record.compare(site.database)
-    report.append(
-        f"SIGKILL            {variant.id.removesuffix('-nomigrate'):28}"
-        f" {len(record.answers):5} requests,"
-        f" {record.acknowledged:4} users acknowledged"
-    )
+    text = f"{record.summary(site.database)}, {len(errors)} in the middle of a write"
+    report.append(line("SIGKILL", variant, text))
 
 
 def test_sigterm_in_the_hole(
@@ -741,6 +973,10 @@ def test_sigterm_in_the_hole(
 ) -> None:
     """With a server that answers nothing the exit is within the grace period, too."""
     way = servers.to_server
+
+    def grace(variant: Variant) -> int:
+        return api_seconds(bake(variant), "stop_grace_period")
+
     with ExitStack() as stack:
         stack.callback(way.forward)
         running: dict[Variant, tuple[RunningService, Load]] = {}
@@ -765,25 +1001,25 @@ def test_sigterm_in_the_hole(
             service.process.send_signal(signal.SIGTERM)
         took = {}
         for variant, (service, _) in running.items():
-            service.process.wait(3 * GRACE_SECONDS)
-            took[variant.id] = time.monotonic() - asked
-        found = {
-            variant: (clients.record.statuses(), service.log.read_text())
-            for variant, (service, clients) in running.items()
-        }
-    report.append(
-        f"SIGTERM in a hole: {took} {[statuses for statuses, _ in found.values()]}"
-    )
-    assert max(took.values()) < GRACE_SECONDS, took
-    for statuses, log in found.values():
-        assert not [status for status in statuses if status.endswith(" 500")], statuses
-        assert UNHANDLED not in log
+            service.process.wait(3 * grace(variant))
+            took[variant] = time.monotonic() - asked
+    for variant, (service, clients) in running.items():
+        record = clients.record
+        report.append(
+            line(
+                "SIGTERM in a hole",
+                variant,
+                f"{record.clients:3} clients, {len(record.answers):5} requests,"
+                f" {len(record.unexpected()):4} refused, exit in {took[variant]:4.1f} s",
+            )
+        )
+        assert took[variant] < grace(variant)
+        assert 500 not in {answer.status for answer in record.answers}
+        assert UNHANDLED not in service.log.read_text()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_slow_command(
-    servers: Servers, proxied_sites: list[Site], variant: Variant
-) -> None:
+def test_slow_command(proxied_sites: list[Site], variant: Variant) -> None:
     """A command that takes too long is 503, and its connection serves nobody else."""
     [site] = [site for site in proxied_sites if site.variant == variant]
     site.database.execute("TRUNCATE users")
@@ -800,7 +1036,6 @@ def test_slow_command(
             assert (made.status_code, made.json()["name"]) == (201, "next")
     assert site.database.execute("SELECT DISTINCT name FROM users") == [("next",)]
     wait_until(lambda: clients_left_in_transaction(site) == 0)
-    assert servers.server.process is not None
 
 
 def clients_left_in_transaction(site: Site) -> int:
@@ -813,42 +1048,79 @@ def clients_left_in_transaction(site: Site) -> int:
     return int(number)
 
 
-def alembic_at_once(
-    environment: ServiceEnvironment, project: Path, url: str, number: int
-) -> list[subprocess.CompletedProcess[str]]:
-    """Run `alembic upgrade head` several times at once."""
-    with ThreadPoolExecutor(number) as threads:
-        return [
-            future.result()
-            for future in [
-                threads.submit(
-                    environment.run,
-                    project,
-                    *("alembic", "upgrade", "head"),
-                    check=False,
-                    DATABASE_URL=url,
-                    DATABASE_URL_DIRECT=url,
+MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
+WAITS = "another process is migrating"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """An `alembic upgrade head` that runs, and the file that it writes to."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def waits(self) -> bool:
+        """Whether it has said that another process migrates, and goes on."""
+        return self.process.poll() is None and WAITS in self.log.read_text()
+
+
+@contextmanager
+def migrations_at_once(
+    environment: ServiceEnvironment, project: Path, url: str, folder: Path, number: int
+) -> Iterator[list[Migration]]:
+    """Start `alembic upgrade head` several times; kill what runs at the block's end."""
+    variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
+    started: list[Migration] = []
+    try:
+        for turn in range(number):
+            log = folder / f"migration-{turn}.log"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [environment.python, "-m", "alembic", "upgrade", "head"],
+                    cwd=project,
+                    env=clean_environment(environment, variables),
+                    stdout=output,
+                    stderr=output,
                 )
-                for _ in range(number)
-            ]
-        ]
+            started.append(Migration(process, log))
+        yield started
+    finally:
+        for migration in started:
+            migration.process.kill()
+            migration.process.wait()
 
 
 @pytest.mark.parametrize("way", ["direct", "through-pgbouncer"])
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_four_migrations_at_once(
-    servers: Servers, bake: Bakery, environments: Environments, driver: str, way: str
+def test_four_migrations_at_once(  # noqa: PLR0913, PLR0917
+    servers: Servers,
+    bake: Bakery,
+    environments: Environments,
+    driver: str,
+    way: str,
+    tmp_path: Path,
+    report: list[str],
 ) -> None:
-    kind = "postgres" if way == "direct" else "pgbouncer"
-    project = bake(chosen(kind, "nullpool", driver)).path
+    """All wait for a fifth that holds their lock, so that none can be over too soon."""
+    variant = chosen("postgres" if way == "direct" else "pgbouncer", "nullpool", driver)
+    project = bake(variant).path
     database = servers.server.create_database()
-    url = database.url if way == "direct" else servers.bouncer.url(database)
-    done = alembic_at_once(environments(driver), project, url, 4)
-    assert [run.returncode for run in done] == [0] * 4, [run.stderr for run in done]
-    upgrades = [run for run in done if "Running upgrade" in run.stderr]
-    assert len(upgrades) == 1
-    assert database.execute("SELECT version_num FROM alembic_version") == [("0001",)]
+    url = servers.url(variant, database)
+    environment = environments(driver)
+    with psycopg.connect(database.url) as fifth:
+        fifth.execute(MIGRATION_LOCK)
+        with migrations_at_once(environment, project, url, tmp_path, 4) as four:
+            wait_until(lambda: all(each.waits() for each in four), seconds=90)
+            fifth.rollback()
+            codes = [migration.process.wait(90) for migration in four]
+    outputs = [migration.log.read_text() for migration in four]
+    assert codes == [0] * len(four), outputs
+    upgrades = [output.count("Running upgrade") for output in outputs]
+    assert sorted(upgrades) == [0, 0, 0, 1]
+    assert database.execute(VERSION) == [("0001",)]
     assert not database.execute("SELECT id FROM users")
+    text = f" {len(four)} waited, {sum(upgrades)} migrated, exit codes {codes}"
+    report.append(line("migrations at once", variant, text))
 
 
 SCHEMA = (
@@ -878,21 +1150,26 @@ def test_migration_that_dies_half_way(  # noqa: PLR0913, PLR0917
     driver: str,
     death: str,
     tmp_path: Path,
+    report: list[str],
 ) -> None:
+    variant = chosen("postgres", "nullpool", driver)
     environment = environments(driver)
     database = copy_database(servers.server, servers.template)
     database.execute("INSERT INTO users VALUES (1, 'whole', 'a@b', now())")
     questions = (SCHEMA, INDEXES, VERSION, "SELECT * FROM users")
     before = [database.execute(question) for question in questions]
-    project = copy_project(bake(chosen("postgres", "nullpool", driver)), tmp_path)
+    project = copy_project(bake(variant), tmp_path)
     add_revision(project, HALF + DEATHS[death])
-    [run] = alembic_at_once(environment, project, database.url, 1)
+    upgrade = ("alembic", "upgrade", "head")
+    run = environment.run(project, *upgrade, check=False, DATABASE_URL=database.url)
     assert run.returncode != 0
     assert [database.execute(question) for question in questions] == before
     add_revision(project, HALF)
     migrate(project, environment, database)
     assert database.execute("SELECT name FROM users") == [("half-way",)]
     assert [database.execute(question) for question in questions] != before
+    text = f" {death}: schema and rows as before, and migrates when mended"
+    report.append(line("migration that dies", variant, text))
 
 
 def test_comparison_can_fail(servers: Servers) -> None:

@@ -163,9 +163,8 @@ def test_load(  # noqa: PLR0913, PLR0917
         clients.wait_for_rounds(REQUESTS_AFTER, since=migrated)
     record = clients.record
     report.append(
-        f"{request.node.callspec.id}: {watch.most} server connections,"
-        f" {bouncer.assignments(database)} assignments,"
-        f" {len(record.answers)} requests, {record.acknowledged} users acknowledged,"
+        f"{request.node.callspec.id:23} {record.summary(database)},"
+        f" {watch.most} server connections, {bouncer.assignments(database)} assignments,"
         f" slowest {record.slowest():.1f} s"
     )
     assert not record.unexpected()
