@@ -38,6 +38,9 @@ USER = "neondb_owner"
 PASSWORD = "npg_Qx7Lw2Rt9Kb"  # noqa: S105 (a throw-away one, as in neon/roles.sql)
 DATABASE = "neondb"
 
+# What the front says then, as in neon/front.py.
+NO_COMPUTE = "Couldn't connect to compute node"
+
 CA_IN_CONTAINER = "/ca.pem"
 START_SECONDS = 60
 TRIAL_SECONDS = 90
@@ -205,6 +208,20 @@ class Endpoint:
             ready = f"pg_isready --quiet --host={hosts[server]}"
             self.shell("compute", f"until {ready}; do sleep 0.05; done")
 
+    @contextmanager
+    def no_compute_starts(self) -> Iterator[None]:
+        """End the front's connections, and let it refuse new ones while this lasts."""
+        self.shell("front", "touch /tmp/broken && kill $(cat /tmp/server.pid)")
+        try:
+            wait_until(self.is_broken, START_SECONDS, NO_COMPUTE)
+            yield
+        finally:
+            self.shell("front", "rm /tmp/broken")
+
+    def is_broken(self) -> bool:
+        """Tell whether the pooled host says that no compute starts."""
+        return NO_COMPUTE in self.client(connection_string(POOLED_HOST), "SELECT 1")[1]
+
     def shell(self, server: str, command: str) -> None:
         """Run a shell command in a server's container."""
         docker("exec", f"{self.name}-{server}-1", "sh", "-c", command)
@@ -324,12 +341,11 @@ class NeonService:
         wait_until(self.is_healthy, START_SECONDS, f"{self.slug} is healthy")
 
     def stop(self) -> None:
-        """Delete the containers, the network and the image."""
+        """Delete the containers, the network and the images."""
         self.compose(
             *("down", "--remove-orphans", "--rmi", "local", "--timeout", "0"),
             check=False,
         )
-        docker("image", "rm", "--force", self.slug, check=False)
 
     def inspect(self, template: str) -> str:
         """Return what Docker says about the API's container."""
@@ -387,6 +403,7 @@ class NeonService:
         control.write_text(
             "services:\n"
             "  api:\n"
+            f"    image: {self.slug}-api\n"
             "    ports: !reset []\n"
             f"    healthcheck: {json.dumps({'test': ['CMD', 'python', '-c', probe]})}\n"
         )

@@ -1,5 +1,6 @@
 """Rendered services on a Neon look-alike: PgBouncer and Postgres, TLS and SCRAM."""
 
+import os
 import re
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from tests.clients import told
 from tests.conftest import Bakery
 from tests.containers import docker
 from tests.neon import (
@@ -21,6 +23,7 @@ from tests.neon import (
     DIRECT_HOST,
     FOREIGN_HOST,
     HIDDEN_POOLED_HOST,
+    NO_COMPUTE,
     PASSWORD,
     POOLED_HOST,
     Contact,
@@ -32,6 +35,7 @@ from tests.neon import (
     url,
     wait_until,
 )
+from tests.prepared import api_seconds
 from tests.variants import Variant
 
 pytestmark = pytest.mark.usefixtures("docker_engine")
@@ -48,6 +52,7 @@ VARIANTS = [
         ("queuepool", "psycopg", True),
     )
 ]
+OLDEST_PGBOUNCER = (1, 24)
 NEON_SETTINGS = {
     "pool_mode": "transaction",
     "max_client_conn": "10000",
@@ -68,10 +73,9 @@ PSYCOPG = [variant for variant in VARIANTS if variant.driver == "psycopg"]
 Services = Mapping[Variant, NeonService]
 Report = dict[Variant, list[str]]
 
-MIGRATE = ("scripts/migrate.sh",)
+MIGRATE = ("sh", "scripts/migrate.sh")
 
-# A health check every 10 s makes 30 in five minutes.
-IDLE_PROBES = 30
+IDLE_SECONDS = 300
 CONTROL_PROBES = 5
 CLOSED_SECONDS = 4
 # Far below DB_CONNECT_TIMEOUT (15 s) and PgBouncer's query_wait_timeout (120 s).
@@ -137,7 +141,7 @@ def make_service(
     bake: Bakery, variant: Variant, folder: Path, certificates: Path
 ) -> NeonService:
     """Bake a service of its own name, with an endpoint of its own."""
-    slug = f"look-alike-{variant.pool}-{variant.driver}"
+    slug = f"look-alike-{os.getpid()}-{variant.pool}-{variant.driver}"
     project = bake.fresh(variant, project_slug=slug)
     own_folder = folder / slug
     own_folder.mkdir()
@@ -200,9 +204,13 @@ def test_pooler_has_neons_published_settings(services: Services) -> None:
     endpoint = services[VARIANTS[0]].endpoint
     admin = url(POOLED_HOST, sslmode="require").replace(f"/{DATABASE}?", "/pgbouncer?")
 
+    version_code, version = endpoint.client(admin, "SHOW VERSION")
     code, output = endpoint.client(admin, "SHOW CONFIG")
 
-    assert code == 0, output
+    assert (version_code, code) == (0, 0), version + output
+    number = re.search(r"(\d+)\.(\d+)", version)
+    assert number
+    assert (int(number[1]), int(number[2])) >= OLDEST_PGBOUNCER
     settings = dict(line.split("|")[:2] for line in output.splitlines())
     most = int(endpoint.query("SHOW max_connections"))
     assert {name: settings[name] for name in NEON_SETTINGS} == NEON_SETTINGS
@@ -389,6 +397,45 @@ def test_pooled_host_as_the_direct_url_is_refused(
     assert service.endpoint.pooler_logins() == logins
 
 
+# A compute that does not start.
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one operation of the API."""
+
+    operation: str
+    status: int
+    retry_after: str | None
+
+
+def reply(client: httpx.Client, method: str, path: str) -> Reply:
+    """Ask for an operation; each has a user's data as its body, wanted or not."""
+    body = {"name": "Ada", "email": f"user{next(emails)}@example.com"}
+    response = client.request(method.upper(), path.format(user_id=1), json=body)
+    retry_after = response.headers.get("Retry-After")
+    return Reply(f"{method} {path}", response.status_code, retry_after)
+
+
+def test_an_error_of_neons_own_is_503(service: NeonService, table: Report) -> None:
+    with service.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        del paths["/health/live"]
+        operations = [(method, path) for path in paths for method in paths[path]]
+        assert client.get("/users").status_code == 200
+
+        with service.endpoint.no_compute_starts():
+            replies = [reply(client, *operation) for operation in operations]
+
+        assert client.get("/users").status_code == 200
+    assert len(replies) > 5
+    assert {found.status for found in replies} == {503}, replies
+    assert {found.retry_after for found in replies} == {"5"}, replies
+    assert NO_COMPUTE in service.log()
+    line = f"no compute starts (XX000): {told(Counter(r.status for r in replies))}"
+    say(table, service.variant, line)
+
+
 # A compute that suspends.
 
 
@@ -477,7 +524,7 @@ def suspensions(services: Services, table: Report) -> dict[Variant, Suspensions]
             say(
                 table,
                 variant,
-                f"suspended, {name.replace('_', ' ')}: responses {dict(statuses)},"
+                f"suspended, {name.replace('_', ' ')}: {told(statuses)},"
                 f" slowest {slowest:.2f} s,"
                 f" recovered in {suspension.seconds_to_recover:.1f} s",
             )
@@ -583,12 +630,18 @@ def watch(service: NeonService, container: str, probes: int) -> Watch:
     )
 
 
+def probes_while_idle(service: NeonService) -> int:
+    """Return how many health checks the Compose file makes in five minutes."""
+    return IDLE_SECONDS // api_seconds(service.project, "healthcheck", "interval")
+
+
 def watch_idle_service(service: NeonService) -> Watch:
     """Watch the service after some requests, so that a pool holds connections."""
+    probes = probes_while_idle(service)
     service.start_with_fast_health_checks()
     ask_together(service)
     wait_until(service.endpoint.is_quiet, WATCH_SECONDS, "the requests' connections")
-    return watch(service, service.container, IDLE_PROBES)
+    return watch(service, service.container, probes)
 
 
 @pytest.fixture(scope="module")
@@ -610,7 +663,7 @@ def test_health_checks_of_five_minutes_leave_the_server_alone(
 ) -> None:
     found = idle_watches[service.variant]
 
-    assert found.probes >= IDLE_PROBES
+    assert found.probes >= probes_while_idle(service) > CONTROL_PROBES
     assert found.contacts == []
     assert found.pooler_logins == 0
     assert found.activity_after == found.activity_before

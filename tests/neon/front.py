@@ -24,6 +24,11 @@ PORT = 5432
 CERTIFICATE = Path("/tls/server.pem")
 PASSWORD = re.findall(r'"(.*?)"', Path("/neon/userlist.txt").read_text())[1]
 
+# While this file is there, no compute starts: an error of the proxy's own.
+# https://neon.com/docs/connect/connection-errors#couldnt-connect-to-compute-node
+BROKEN = Path("/tmp/broken")  # noqa: S108 (in the container)
+NO_COMPUTE = ("XX000", "Couldn't connect to compute node")
+
 SSL_REQUEST = 80877103
 CANCEL_REQUEST = 80877102
 SASL, SASL_CONTINUE, SASL_FINAL = 10, 11, 12
@@ -164,6 +169,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         cancels = int.from_bytes(startup[4:8]) == CANCEL_REQUEST
         if not cancels:
             await check_client(client)
+        if BROKEN.exists():
+            client.refuse(*NO_COMPUTE)
+            return
         pooler = await open_pooler()
         pooler.writer.write(startup)
         if not cancels:
