@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from environments import syntax
+from environments.admission import places
 from environments.syntax import CONFIG, Setting, UnreadableError
 
 DATABASE = "app/core/database.py"
@@ -148,10 +149,10 @@ class Engine:
         if not self.keeps_connections:
             return "no waiting: every request opens its own"
         admission = syntax.assigned(self.tree, "admission")
-        if isinstance(admission, ast.Call):
-            places = syntax.plain(admission.args[0], self.settings)
-            return f"first come, first served: {places} at once"
-        return "SQLAlchemy's pool decides"
+        if admission is None:
+            return "SQLAlchemy's pool decides"
+        width = places(self.folder, admission, self.settings)
+        return f"first come, first served: {width} at once"
 
     @cached_property
     def autocommit_sessions(self) -> set[str]:

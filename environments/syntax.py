@@ -29,14 +29,19 @@ def assigned(tree: ast.Module, name: str) -> ast.expr | None:
 
 
 def assignments(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return what the module assigns to each name."""
+    """Return what the module assigns to each name, with or without a type."""
     return {
         target.id: node.value
         for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+        for target in targets_of(node)
         if isinstance(target, ast.Name)
     }
+
+
+def targets_of(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    """Return what an assignment assigns to."""
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

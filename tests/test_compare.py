@@ -272,6 +272,7 @@ def test_compose_variables_reach_the_service(
 IMPORTED = """
 import asyncio, json
 from sqlalchemy import event
+from app.core import database
 from app.core.config import Settings
 from app.core.database import engine
 
@@ -297,6 +298,7 @@ keywords = asyncio.run(given())
 print(json.dumps({
     "pool": type(engine.pool).__name__,
     "size": engine.pool.size() if hasattr(engine.pool, "size") else None,
+    "places": database.admission.free._value if hasattr(database, "admission") else 0,
     "driver": engine.dialect.driver,
     "keywords": {name: str(value) for name, value in keywords.items()},
     "fields": fields,
@@ -329,6 +331,8 @@ def test_facts_are_those_of_the_imported_service(
     if engine.keeps_connections:
         size = syntax_default(engine, "db_pool_size")
         assert seen["size"] == int(size)
+        places = f"{seen['places']} (DB_POOL_SIZE + DB_MAX_OVERFLOW) at once"
+        assert engine.queue == f"first come, first served: {places}"
     for name, value in engine.caches.items():
         assert seen["keywords"].get(name, "on") == value.partition(": ")[2] or (
             value.startswith("on") and name not in seen["keywords"]
@@ -374,6 +378,70 @@ def test_facts_come_from_the_files_and_not_from_the_answers(
 def edited(bake: Bakery, folder: Path, **answers: object) -> Path:
     """Return a copy of a project, to be changed."""
     return Path(shutil.copytree(bake(**answers).path, folder / "my-service"))
+
+
+def replace(file: Path, *changes: tuple[str, str]) -> None:
+    """Replace texts in a file, each of which must be there."""
+    source = file.read_text()
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    file.write_text(source)
+
+
+ADMITTED = (
+    "settings.db_pool_size, settings.db_max_overflow, settings.db_pool_timeout",
+    "app/core/database.py",
+)
+ASSIGNED = ("admission = ", "app/core/database.py")
+SEMAPHORE = ("pool_size + max_overflow", "app/core/pool.py")
+BOTH = "15 (DB_POOL_SIZE + DB_MAX_OVERFLOW)"
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "shown"),
+    [
+        (ADMITTED, "timeout=1, max_overflow=2, pool_size=3", "5 (3 + 2)"),
+        (ADMITTED, "settings.db_pool_size, 2, 1", "7 (DB_POOL_SIZE + 2)"),
+        (ASSIGNED, "admission: Admission = ", BOTH),
+        (SEMAPHORE, "pool_size", "5 (DB_POOL_SIZE)"),
+        (SEMAPHORE, "20", "20"),
+        (SEMAPHORE, "2 * pool_size", "2 * DB_POOL_SIZE"),
+    ],
+    ids=["by-name", "by-position", "with-a-type", "one-setting", "number", "product"],
+)
+def test_places_are_read_where_the_semaphore_is_made(
+    bake: Bakery, tmp_path: Path, place: tuple[str, str], new: str, shown: str
+) -> None:
+    project = edited(bake, tmp_path)
+    old, file = place
+    replace(project / file, (old, new))
+    assert Engine(project).queue == f"first come, first served: {shown} at once"
+
+
+@pytest.mark.parametrize(
+    ("place", "new"),
+    [
+        (ADMITTED, ""),
+        (ADMITTED, "*limits"),
+        (ADMITTED, "1, 2, 3, 4"),
+        (SEMAPHORE, "*limits"),
+        (SEMAPHORE, "WIDTH"),
+        (("asyncio.Semaphore", "app/core/pool.py"), "asyncio.Queue"),
+        (("class Admission", "app/core/pool.py"), "class Gate"),
+    ],
+    ids=[
+        *("no-argument", "starred", "too-many"),
+        *("starred-width", "other-name", "no-semaphore", "no-class"),
+    ],
+)
+def test_other_places_are_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path, place: tuple[str, str], new: str
+) -> None:
+    project = edited(bake, tmp_path)
+    old, file = place
+    replace(project / file, (old, new))
+    assert "app/core/pool.py" in facts_of(project)["Engine"][UNREADABLE]
 
 
 @pytest.mark.parametrize(
