@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -35,7 +36,8 @@ from tests.clones import (
 )
 from tests.comparisons import compare, compared, pairs, picture_lines
 from tests.conftest import Bakery, files_of, tree_of
-from tests.flights import flight_counter
+from tests.flights import OPEN_A_CONNECTION, flight_counter
+from tests.fronts import newest_tls, older_tls, other_curve, tls_front
 from tests.servers import Server
 from tests.services import ServiceEnvironment, running_service
 from tests.variants import CHOICES, PUBLIC, ROOT, TEXTS, VARIANTS, Variant
@@ -560,6 +562,35 @@ def settled(take: Callable[[], tuple[int, int]]) -> int:
         flights += more
 
 
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_connections_cost_what_is_counted_with_tls(
+    environments: Callable[[str], ServiceEnvironment], postgres: Server, driver: str
+) -> None:
+    """The closing message is not counted, which TLS hides: none is sent."""
+    server = urlsplit(postgres.url)
+    host, port = server.hostname or "", server.port or 5432
+
+    def flights(host: str, port: int, mode: str) -> int:
+        with flight_counter(host, port) as counter:
+            user = server.netloc.rpartition("@")[0]
+            url = f"postgresql://{user}@127.0.0.1:{counter.port}{server.path}"
+            script = OPEN_A_CONNECTION[driver]
+            environments(driver).run_script(script, f"{url}?sslmode={mode}")
+            return counter.take()[0]
+
+    def flights_with_tls(context: ssl.SSLContext) -> int:
+        with tls_front(host, port, context) as front:
+            return flights("127.0.0.1", front.port, "require")
+
+    plain = flights(host, port, "prefer")
+    newest = flights_with_tls(newest_tls())
+    others = {flights_with_tls(other_curve()), flights_with_tls(older_tls())}
+    assert plain == round_trips.CONNECT
+    assert others == {plain + round_trips.MOST_TLS}
+    text = f"{plain}, with TLS {newest} or {others.pop()}"
+    assert round_trips.with_tls(plain, connect=plain) == text
+
+
 # Each kind of side
 
 
@@ -932,4 +963,4 @@ def _summary(report: list[str]) -> Iterator[None]:
     for name in preset_names():
         found = compared(name, name)["decisions"]
         costs = [each["a"] for each in found if each["name"].startswith("A request")]
-        report.append(f"{name:20} read: {costs[0]:16} write: {costs[1]}")
+        report.append(f"{name:20} read: {costs[0]:21} write: {costs[1]}")
