@@ -11,17 +11,19 @@ Answers may follow each of the others: `../my-service,database=neon`.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from environments.answers import UsageError, problems, read_answers
-from environments.comparison import Comparison, compare
+from environments.comparison import Comparison, compare, count
+from environments.output import complain, say, write_file
 from environments.page import page
+from environments.shown import shown
 from environments.sides import preset_names
 from environments.terminal import console_for_output, picture, write
 
+FOUND = 1
 USAGE_ERROR = 2
 
 
@@ -29,12 +31,16 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and leave."""
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+        """Raise UsageError."""
+        raise UsageError(message)
+
+    def print_help(self, _file: object = None) -> None:
+        """Write the help to standard output."""
+        say(lambda: print(self.format_help(), end=""))
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; exits with one line if it is wrong."""
+    """Read the command line; raises UsageError if it is wrong."""
     parser = Parser(
         prog="compare.py",
         description="Compare what this template renders for two environments.",
@@ -62,61 +68,66 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
         help="check an answers file, and exit with 1 if Cookiecutter would drop one",
     )
     options = parser.parse_args(arguments)
-    if options.check and options.sides:
-        parser.error("--check takes one file, and no A and B")
-    if not options.check and len(options.sides) != len("AB"):
+    if options.check is not None:
+        if options.sides:
+            parser.error("--check takes one file, and no A and B")
+    elif len(options.sides) != len("AB"):
         given = " ".join(options.sides) or "nothing"
         parser.error(f"needs two sides, A and B, but was given {given} (see --help)")
     return options
 
 
-def check(path: Path) -> int:
+def check(file: str) -> int:
     """Check an answers file, and return the exit code."""
     try:
-        answers = read_answers(path)
+        answers = read_answers(Path(file))
     except UsageError as error:
         found = [str(error)]
     else:
         found = problems(answers)
     for problem in found:
-        print(f"{path}: {problem}", file=sys.stderr)
-    if not found:
-        print(f"{path}: {len(answers)} answers, and Cookiecutter takes each of them.")
-    return 1 if found else 0
+        complain(f"{file}: {problem}")
+    if found:
+        return FOUND
+    taken = f"{count(len(answers), 'answer')}, and Cookiecutter takes each of them."
+    say(lambda: print(shown(f"{file}: {taken}")))
+    return 0
+
+
+def compare_sides(options: argparse.Namespace) -> int:
+    """Compare two sides, write the result, and return the exit code."""
+    comparison = compare(*options.sides, differing_only=options.only_differences)
+    write_all(comparison, options)
+    return FOUND if options.exit_code and not comparison.same else 0
 
 
 def write_all(comparison: Comparison, options: argparse.Namespace) -> None:
     """Write the comparison in each form that was asked for."""
-    if options.html:
-        Path(options.html).write_text(page(comparison), encoding="utf-8")
-    if options.svg:
+    if options.html is not None:
+        write_file(options.html, page(comparison))
+    if options.svg is not None:
         title = f"uv run compare.py {comparison.left} {comparison.right}"
         title += " --only-differences" * options.only_differences
-        Path(options.svg).write_text(picture(comparison, title), encoding="utf-8")
+        write_file(options.svg, picture(comparison, title))
     if options.json:
-        print(json.dumps(comparison.as_data(), indent=2))
-    elif not (options.html or options.svg):
-        write(comparison, console_for_output())
+        say(lambda: print(json.dumps(comparison.as_data(), indent=2)))
+    elif options.html is None and options.svg is None:
+        say(lambda: write(comparison, console_for_output()))
 
 
 def main(arguments: list[str]) -> int:
     """Do what the command line asks for, and return the exit code."""
-    options = read_arguments(arguments)
-    if options.check:
-        return check(Path(options.check))
     try:
-        comparison = compare(*options.sides, differing_only=options.only_differences)
-        write_all(comparison, options)
-        sys.stdout.flush()
+        options = read_arguments(arguments)
+        if options.check is not None:
+            return check(options.check)
+        return compare_sides(options)
     except UsageError as error:
-        print(f"compare.py: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    except BrokenPipeError:  # The reader, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"compare.py: {error}")
     except OSError as error:
-        print(f"compare.py: {error.filename}: {error.strerror}", file=sys.stderr)
-        return USAGE_ERROR
-    return 1 if options.exit_code and not comparison.same else 0
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"compare.py: {place}{error.strerror or error}")
+    return USAGE_ERROR
 
 
 if __name__ == "__main__":

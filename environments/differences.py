@@ -1,12 +1,12 @@
 """The files that differ, and those that a new render would leave behind."""
 
 import difflib
-import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from environments.rendering import render
+from environments.shown import command
 from environments.sides import Side, files_of
 
 NO_NEWLINE = "\\ No newline at end of file"
@@ -39,7 +39,7 @@ class Differences:
     def remove_command(self) -> str:
         """The command that removes what would be left behind."""
         where = ["-C", str(self.folder)] if self.folder else []
-        return shlex.join(["git", *where, "rm", "--", *self.left_behind])
+        return command("git", *where, "rm", "--", *self.left_behind)
 
 
 def differences(left: tuple[Side, Path], right: tuple[Side, Path]) -> Differences:

@@ -1,10 +1,11 @@
 """Write a comparison as one HTML page that needs nothing else."""
 
-from html import escape
+import html
 
 from environments.comparison import Comparison
 from environments.decisions import Decision
 from environments.differences import FileDifference
+from environments.shown import LINES_AND_TABS, shown
 
 STYLE = """
 :root {
@@ -67,6 +68,11 @@ pre span { display: block; padding: 0 0.75rem; min-width: max-content; }
 KINDS = {"+++": "", "---": "", "@@": "hunk", "+": "plus", "-": "minus"}
 
 
+def escape(text: str) -> str:
+    """Write a text for a page, which has no place for control characters."""
+    return html.escape(shown(text, LINES_AND_TABS))
+
+
 def page(comparison: Comparison) -> str:
     """Return the page."""
     title = f"{comparison.left} and {comparison.right}"
@@ -102,7 +108,7 @@ def notes(comparison: Comparison) -> str:
             f"<pre><code>{escape(found.remove_command)}</code></pre></div>\n"
         )
     if found.own:
-        names = escape(", ".join(found.own))
+        names = escape(", ".join(shown(name) for name in found.own))
         text += f"<p>Not from the template, and left alone: {names}</p>\n"
     return text
 

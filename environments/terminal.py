@@ -9,6 +9,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from environments.comparison import Comparison, count
+from environments.shown import LINES_AND_TABS, shown
 
 WIDTH = 120
 PICTURE_WIDTH = 118
@@ -52,16 +53,24 @@ PICTURE = """\
 """
 
 
+class Output(Console):
+    """A console whose caller deals with a closed pipe. Rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise  # noqa: PLE0704 (Rich calls this where it has caught one)
+
+
 def console_for_output() -> Console:
     """Return a console for standard output, wide enough also in a pipe."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    console = Output(highlight=False)
+    return console if console.is_terminal else Output(highlight=False, width=WIDTH)
 
 
 def write(comparison: Comparison, console: Console) -> None:
     """Write the table of decisions, then the files."""
     console.print(table_of(comparison))
-    console.print(comparison.summary, style="bold")
+    console.print(plain(comparison.summary, "bold"))
     for line in notes(comparison):
         console.print(line, soft_wrap=True)
     for difference in comparison.differences.files:
@@ -74,19 +83,24 @@ def table_of(comparison: Comparison) -> RenderableType:
     """Return the table of decisions. Lines that are the same are dim."""
     table = Table(expand=True)
     table.add_column("Decision", ratio=3, overflow="fold")
-    table.add_column(f"A: {comparison.left}", ratio=5, overflow="fold")
-    table.add_column(f"B: {comparison.right}", ratio=5, overflow="fold")
+    for side, name in (("A", comparison.left), ("B", comparison.right)):
+        table.add_column(plain(f"{side}: {name}"), ratio=5, overflow="fold")
     for section, decisions in comparison.shown_sections.items():
         table.add_section()
-        table.add_row(Text(section, style="bold cyan"))
+        table.add_row(plain(section, "bold cyan"))
         for each in decisions:
             if each.same:
-                cells = [Text(each.name), Text(each.left), Text(SAME)]
+                cells = [plain(each.name), plain(each.left), plain(SAME)]
                 table.add_row(*cells, style="dim")
             else:
-                left, right = Text(each.left, "red"), Text(each.right, "green")
-                table.add_row(Text(each.name, "bold"), left, right)
+                left, right = plain(each.left, "red"), plain(each.right, "green")
+                table.add_row(plain(each.name, "bold"), left, right)
     return table
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return a text as it is: no markup, and nothing that a terminal obeys."""
+    return Text(shown(text, LINES_AND_TABS), style)
 
 
 def notes(comparison: Comparison) -> list[Text]:
@@ -96,10 +110,12 @@ def notes(comparison: Comparison) -> list[Text]:
     if found.left_behind:
         files = count(len(found.left_behind), "file")
         text = f"Rendering B over A leaves {files} behind. To remove:"
-        lines += [Text(), Text(text), Text(f"    {found.remove_command}", "yellow")]
+        command = f"    {found.remove_command}"
+        lines += [plain(""), plain(text), plain(command, "yellow")]
     if found.own:
-        text = f"Not from the template, and left alone: {', '.join(found.own)}"
-        lines += [Text(), Text(text)]
+        names = ", ".join(shown(name) for name in found.own)
+        text = f"Not from the template, and left alone: {names}"
+        lines += [plain(""), plain(text)]
     return lines
 
 
@@ -107,13 +123,13 @@ def styled(line: str) -> Text:
     """Colour a line of a diff."""
     for mark, style in DIFF_STYLES.items():
         if line.startswith(mark):
-            return Text(line, style)
-    return Text(line)
+            return plain(line, style)
+    return plain(line)
 
 
 def picture(comparison: Comparison, title: str) -> str:
     """Return the table of decisions as an SVG picture of a terminal."""
-    return picture_of([table_of(comparison), Text(comparison.summary)], title)
+    return picture_of([table_of(comparison), plain(comparison.summary)], shown(title))
 
 
 def picture_of(

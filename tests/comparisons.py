@@ -6,7 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.variants import ROOT, Variant
 
@@ -22,6 +22,19 @@ def compare(
         cwd=folder,
         env=os.environ | {"PYTHONWARNINGS": "error"} | variables,
         capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def compare_into(
+    output: int | IO[str], *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the tool with standard output going where it may not be wanted."""
+    return subprocess.run(
+        [sys.executable, ROOT / "compare.py", *arguments],
+        stdout=output,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )

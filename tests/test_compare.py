@@ -34,7 +34,13 @@ from tests.clones import (
     run,
     tagged_template,
 )
-from tests.comparisons import compare, compared, pairs, picture_lines
+from tests.comparisons import (
+    compare,
+    compare_into,
+    compared,
+    pairs,
+    picture_lines,
+)
 from tests.conftest import Bakery, files_of, tree_of
 from tests.flights import OPEN_A_CONNECTION, flight_counter
 from tests.fronts import newest_tls, older_tls, other_curve, tls_front
@@ -686,6 +692,61 @@ def test_terminal_is_coloured() -> None:
     assert "\x1b[32m+" in printed
 
 
+ODD_NAMES = ["w [/x] y", "[bold]x[/bold]", ":rocket:", "a, b", "é"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_are_printed_as_they_are(bake: Bakery, tmp_path: Path, name: str) -> None:
+    project = tmp_path / name
+    project.parent.mkdir(exist_ok=True)
+    edited(bake, tmp_path / "new").rename(project)
+    own = project / "own" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("own")
+    completed = compare(name, "database=neon", folder=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert f" A: {name} " in completed.stdout
+    assert f"left alone: own/{name}\n" in completed.stdout
+
+
+ESCAPE = "\x1b]0;title\x07\r"
+ESCAPED = "\\x1b]0;title\\x07\\r"
+NOT_UTF8 = os.fsdecode(b"\xff")
+
+
+def odd_project(bake: Bakery, folder: Path) -> Path:
+    """Return a project with escapes in its name, in its texts and beside them."""
+    made = edited(bake, folder, database="pgbouncer", description="plain")
+    project = made.rename(folder / f"service{ESCAPE}")
+    (project / f"notes{ESCAPE}\n{NOT_UTF8}").touch()
+    replace(project / "app" / "main.py", ("plain", f"plain {ESCAPE}"))
+    service = 'services:\n  odd: {image: "\\e[31mred"}\n'
+    replace(project / "docker-compose.yml", ("services:\n", service))
+    return project
+
+
+def test_nothing_is_printed_that_a_terminal_obeys(bake: Bakery, tmp_path: Path) -> None:
+    project = odd_project(bake, tmp_path)
+    completed = compare(project.name, "database=neon", folder=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    printed = completed.stdout
+    assert {each for each in printed if ord(each) < ord(" ")} == {"\n"}
+    assert f" A: service{ESCAPED} " in printed
+    assert f"left alone: notes{ESCAPED}\\n\\xff\n" in printed
+    assert f"plain {ESCAPED}" in printed
+    assert "\x1b" not in compare(f"{ESCAPE}=x", "a=b").stderr
+    assert "\x1b" not in compare("--check", project / f"none{ESCAPE}").stderr
+    assert "\x1b" not in compare(f"--{ESCAPE}").stderr
+
+
+def test_printed_command_is_for_the_folder_itself(bake: Bakery, tmp_path: Path) -> None:
+    project = new_checkout(odd_project(bake, tmp_path))
+    printed = compare(project, f"{project},database=neon").stdout
+    [line] = [line for line in printed.splitlines() if "git -C" in line]
+    run(tmp_path, "bash", "-ec", line)
+    assert not (project / "pgbouncer.ini").exists()
+
+
 def test_command_needs_a_clone_and_uv_alone(tmp_path: Path) -> None:
     """`uv run` installs what the script's own header asks for."""
     template = copy_template(tmp_path / "template")
@@ -724,12 +785,61 @@ def test_exit_code_of_differing_sides() -> None:
     assert compare(*sides, "--exit-code").returncode == 1
 
 
-def test_reader_may_close_the_pipe() -> None:
-    command = "python compare.py local-postgres production-neon | head -1"
+SIDES = ["local-postgres", "production-neon"]
+PRINTED = {
+    "table": SIDES,
+    "json": [*SIDES, "--json"],
+    "check": ["--check", str(ROOT / "presets" / "local-postgres.yaml")],
+    "help": ["--help"],
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It closes a POSIX pipe")
+@pytest.mark.parametrize("arguments", PRINTED.values(), ids=list(PRINTED))
+def test_reader_may_close_the_pipe(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    completed = compare_into(writer, *arguments)
+    os.close(writer)
+    assert (completed.returncode, completed.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It closes a POSIX pipe")
+def test_exit_code_does_not_need_a_reader() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert compare_into(writer, *SIDES, "--exit-code").returncode == 1
+    os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="There is no /dev/full")
+@pytest.mark.parametrize("arguments", PRINTED.values(), ids=list(PRINTED))
+def test_full_disk_gets_one_clear_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        completed = compare_into(full, *arguments)
+    message = "compare.py: standard output: No space left on device\n"
+    assert (completed.returncode, completed.stderr) == (2, message)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It needs a POSIX shell")
+@pytest.mark.parametrize("arguments", PRINTED.values(), ids=list(PRINTED))
+def test_closed_output_gets_one_clear_line(arguments: list[str]) -> None:
+    program = [sys.executable, str(ROOT / "compare.py"), *arguments]
     completed = subprocess.run(
-        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+        ["sh", "-c", '"$@" >&-', "sh", *program],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert completed.stderr == ""
+    message = "compare.py: standard output is closed\n"
+    assert (completed.returncode, completed.stderr) == (2, message)
+
+
+def test_output_may_have_few_characters(bake: Bakery) -> None:
+    folder = bake(description="Größe 你好").path
+    completed = compare(folder, "database=neon", PYTHONIOENCODING="ascii")
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert "Gr\\xf6\\xdfe \\u4f60\\u597d" in completed.stdout
 
 
 @pytest.mark.parametrize(
@@ -751,14 +861,18 @@ def test_reader_may_close_the_pipe() -> None:
         (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),
         (["description={{ x }}", "a=b"], "description: cannot be rendered"),
         (["description={% x", "a=b"], "description: cannot be rendered"),
+        (["x" * 300, "a=b"], "x: File name too long"),
         (["local-postgres,pool", "a=b"], "'pool' is no key=value"),
         (["", "a=b"], "an empty name"),
         (["local-postgres", "production-neon", "--bogus"], "--bogus"),
         (["local-postgres", "production-neon", "--html", "no/x"], "no/x: No such file"),
         (["local-postgres", "production-neon", "--html"], "expected one argument"),
+        (["local-postgres", "production-neon", "--html", ""], "an empty name: "),
+        (["local-postgres", "production-neon", "--svg", "."], ".: Is a directory"),
         (["--check", "x", "local-postgres"], "--check takes one file"),
+        (["--check", "", "local-postgres"], "--check takes one file"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_bad_argument_gets_one_clear_line(arguments: list[str], message: str) -> None:
     completed = compare(*arguments)
@@ -853,6 +967,71 @@ def test_page_has_all_that_the_terminal_shows(html: str) -> None:
             assert value in page.text
     for file in data["files"]:
         assert all(line in page.text for line in file["diff"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="There is no /dev/full")
+def test_page_on_a_full_disk_gets_one_clear_line() -> None:
+    completed = compare(*SIDES, "--html", "/dev/full")
+    message = "compare.py: /dev/full: No space left on device\n"
+    assert (completed.returncode, completed.stderr) == (2, message)
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It limits the size of files")
+@pytest.mark.parametrize("before", [None, "the old page"], ids=["new", "old"])
+def test_page_is_written_as_a_whole_or_not_at_all(
+    tmp_path: Path, before: str | None
+) -> None:
+    """The rendered files are small enough for the limit, and the page is not."""
+    file = tmp_path / "page.html"
+    if before is not None:
+        file.write_text(before)
+    program = [sys.executable, str(ROOT / "compare.py"), *SIDES, "--html", str(file)]
+    completed = subprocess.run(
+        ["sh", "-c", 'ulimit -f 50; exec "$@"', "sh", *program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    message = f"compare.py: {file}: File too large\n"
+    assert (completed.returncode, completed.stderr) == (2, message)
+    assert files_of(tmp_path) == ([] if before is None else [file.name])
+    assert before is None or file.read_text() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It needs symbolic links and modes")
+def test_page_replaces_what_a_link_names(tmp_path: Path) -> None:
+    file, link = tmp_path / "page.html", tmp_path / "link.html"
+    file.touch(mode=0o640)
+    link.symlink_to(file.name)
+    assert compare(*SIDES, "--html", link).returncode == 0
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="It needs a named pipe")
+def test_page_may_go_into_a_pipe() -> None:
+    completed = compare(*SIDES, "--html", "/dev/stderr")
+    assert completed.stderr.startswith("<!DOCTYPE html>")
+
+
+def test_page_shows_odd_names_and_texts(bake: Bakery, tmp_path: Path) -> None:
+    project = odd_project(bake, tmp_path)
+    file = tmp_path / "page.html"
+    assert compare(project, "database=neon", "--html", file).returncode == 0
+    text = PageReader(file.read_text(encoding="utf-8")).text
+    assert f"left alone: notes{ESCAPED}\\n\\xff\n" in text
+    assert f"plain {ESCAPED}" in text
+    assert "\x1b" not in text
+
+
+def test_picture_shows_odd_names_and_texts(bake: Bakery, tmp_path: Path) -> None:
+    project = odd_project(bake, tmp_path)
+    file = tmp_path / "picture.svg"
+    assert compare(project, "database=neon", "--svg", file).returncode == 0
+    lines = picture_lines(file.read_text(encoding="utf-8"))
+    assert any("image: \\x1b[31mred" in line for line in lines)
 
 
 def test_page_needs_nothing_else(html: str) -> None:
