@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from cookiecutter.exceptions import CookiecutterException
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import YesNoPrompt, prompt_for_config
-from jinja2 import TemplateError
 from rich.prompt import InvalidResponse
+
+from environments.yaml_text import (
+    NotYamlError,
+    RepeatedKeyError,
+    UniqueKeyLoader,
+    read_yaml,
+)
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS: dict[str, object] = json.loads(
@@ -35,11 +39,18 @@ class UsageError(Exception):
     """Something that the person gave cannot be used. The message is one line."""
 
 
+class UnrenderableError(Exception):
+    """An answer is no valid expression. The message is one line."""
+
+
 def read_answers(path: Path) -> Answers:
     """Return the answers of a file in the form of `cookiecutter --config-file`.
 
     Raises UsageError for a file in another form; the answers are not checked.
     """
+    if path.is_dir():
+        message = f"is a folder: give its {ANSWERS_FILE}"
+        raise UsageError(message)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,9 +65,11 @@ def parse_answers(text: str) -> Answers:
     Raises UsageError as `read_answers` does.
     """
     try:
-        document = yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 (a safe loader)
-    except yaml.YAMLError as error:
-        message = f"is not YAML: {one_line(error)}"
+        document = read_yaml(text, UniqueKeyLoader)
+    except RepeatedKeyError as error:
+        raise UsageError(str(error)) from error
+    except NotYamlError as error:
+        message = f"is not YAML: {error}"
         raise UsageError(message) from error
     if not isinstance(document, dict) or ANSWERS_KEY not in document:
         message = f"has no {ANSWERS_KEY}, the key that holds the answers"
@@ -70,22 +83,6 @@ def parse_answers(text: str) -> Answers:
         message = f"{ANSWERS_KEY}: must hold one answer a line, as `key: value`"
         raise UsageError(message)
     return answers
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a repeated key, of which PyYAML takes the last."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:
-        """Refuse a key that is there already."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                message = f"{key}: is given more than once"
-                raise UsageError(message)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 def one_line(error: object) -> str:
@@ -142,20 +139,26 @@ def refused(given: Mapping[str, object]) -> Iterator[str]:
     """Say what the template's own rules refuse."""
     try:
         answers = complete(given)
-    except (CookiecutterException, TemplateError) as error:
-        reason = getattr(error, "error", error)
-        yield f"{unrenderable(given)}: cannot be rendered: {one_line(reason)}"
+    except UnrenderableError as error:
+        yield f"{unrenderable(given)}: cannot be rendered: {error}"
         return
     for problem in check_by_rules(answers):
         yield f"{problem.variable}: {problem.rule}; use {problem.suggestion}"
 
 
 def complete(given: Mapping[str, object]) -> Answers:
-    """Return the answers to all questions, rendered, and what follows from them."""
+    """Return the answers to all questions, rendered, and what follows from them.
+
+    Raises UnrenderableError.
+    """
     context = generate_context(
         str(ROOT / "cookiecutter.json"), extra_context=dict(given)
     )
-    return dict(prompt_for_config(context, no_input=True))
+    try:
+        return dict(prompt_for_config(context, no_input=True))
+    except Exception as error:  # An answer may be any expression: {{ 1/0 }}.
+        reason = getattr(error, "error", error)
+        raise UnrenderableError(one_line(reason)) from error
 
 
 def unrenderable(given: Mapping[str, object]) -> str:
@@ -163,7 +166,7 @@ def unrenderable(given: Mapping[str, object]) -> str:
     for key, value in given.items():
         try:
             complete({key: value})
-        except (CookiecutterException, TemplateError):
+        except UnrenderableError:
             return key
     return "the answers"
 

@@ -1,5 +1,6 @@
 """The two sides of a comparison, as a person names them."""
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,7 @@ def read_side(text: str) -> Side:
     base, pairs = split_side(text)
     try:
         side = read_base(base)
-        given = dict(read_pair(pair) for pair in pairs)
-        answers = {**side.answers, **given}
+        answers = {**side.answers, **read_pairs(pairs)}
         found = problems(answers)
         if found:
             raise UsageError(found[0])
@@ -64,7 +64,7 @@ def split_side(text: str) -> tuple[str, list[str]]:
     if not text:
         message = "an empty name: give a preset, an answers file, a folder or key=value"
         raise UsageError(message)
-    if Path(text).exists():
+    if os.path.exists(text):  # noqa: PTH110 (Path's raises for a long text)
         return text, []
     first, *others = text.split(",")
     base, parts = ("", [first]) if "=" in first else (first, [])
@@ -74,6 +74,18 @@ def split_side(text: str) -> tuple[str, list[str]]:
         else:
             parts[-1] += "," + part
     return base, parts
+
+
+def read_pairs(pairs: list[str]) -> dict[str, str]:
+    """Read `key=value`s; raises UsageError for a key that is there already."""
+    given: dict[str, str] = {}
+    for pair in pairs:
+        key, value = read_pair(pair)
+        if key in given:
+            message = f"{key}: is given more than once"
+            raise UsageError(message)
+        given[key] = value
+    return given
 
 
 def read_pair(pair: str) -> tuple[str, str]:
@@ -142,7 +154,7 @@ def git(folder: Path, *arguments: str) -> str | None:
         return None
     if completed.returncode:
         return None
-    return completed.stdout.decode(errors="replace")
+    return os.fsdecode(completed.stdout)
 
 
 def share_names(side: Side, other: Side) -> Side:

@@ -647,6 +647,10 @@ def test_value_may_have_commas(bake: Bakery) -> None:
     assert compared(project, "driver=asyncpg,description=Fast, safe, and small")["same"]
 
 
+def test_value_may_be_longer_than_a_file_name() -> None:
+    assert compared(f"description={'long ' * 60}.", "driver=asyncpg")["same"]
+
+
 def test_value_may_look_like_a_template(bake: Bakery) -> None:
     project = bake(description="{{ '{' }}{ x }}").path
     assert compared(project, project / ".cookiecutter.yaml")["same"]
@@ -861,6 +865,9 @@ def test_output_may_have_few_characters(bake: Bakery) -> None:
         (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),
         (["description={{ x }}", "a=b"], "description: cannot be rendered"),
         (["description={% x", "a=b"], "description: cannot be rendered"),
+        (["description={{ 1/0 }}", "a=b"], "cannot be rendered: division by zero"),
+        (["description={{ 'a' + 1 }}", "a=b"], "description: cannot be rendered"),
+        (["driver=asyncpg,driver=psycopg", "a=b"], "driver: is given more than once"),
         (["x" * 300, "a=b"], "x: File name too long"),
         (["local-postgres,pool", "a=b"], "'pool' is no key=value"),
         (["", "a=b"], "an empty name"),
@@ -913,6 +920,62 @@ def test_settings_of_the_person_do_not_matter(tmp_path: Path) -> None:
         HOME=str(tmp_path),
     )
     assert "No file differs." in completed.stdout
+
+
+# The check of an answers file
+
+
+def checked(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Check the answers file that holds a text."""
+    (folder / "answers.yaml").write_text(text)
+    return compare("--check", "answers.yaml", folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{description: '{{ 1/0 }}'}", "description: cannot be rendered: division by"),
+        ("{description: '{{ \"a\" + 1 }}'}", "description: cannot be rendered: can"),
+        ("{description: 2026-02-30}", "is not YAML: day is out of range for month"),
+        ("{description: !!bool x}", "is not YAML: "),
+        ("[" * 5000, "is not YAML: maximum recursion depth exceeded"),
+        ("{driver: asyncpg, <<: {}, driver: asyncpg}", "driver: is given more than"),
+        ("{<<: {pool: always}}", "pool: is 'always', but must be one of"),
+        ("{<<: neon}", "is not YAML: "),
+    ],
+    ids=[
+        *("zero-division", "type-error", "no-date", "no-switch", "deep"),
+        *("repeated-key", "bad-merged-answer", "bad-merge"),
+    ],
+)
+def test_check_gets_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    completed = checked(tmp_path, f"default_context: {text}")
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    assert completed.stderr.count("\n") == 1
+    assert completed.stderr.startswith(f"answers.yaml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("{database: neon}", "1 answer"),
+        ("{<<: {database: neon}, driver: psycopg}", "2 answers"),
+        ("{<<: {database: neon}, database: postgres}", "1 answer"),
+        ("{<<: [{database: neon}, {driver: psycopg}]}", "2 answers"),
+    ],
+    ids=["one", "merged", "merged-and-replaced", "merged-twice"],
+)
+def test_check_takes_what_yaml_can_say(tmp_path: Path, text: str, number: str) -> None:
+    completed = checked(tmp_path, f"default_context: {text}")
+    taken = f"answers.yaml: {number}, and Cookiecutter takes each of them.\n"
+    assert (completed.returncode, completed.stdout) == (0, taken)
+
+
+def test_check_of_a_folder_names_its_file(bake: Bakery) -> None:
+    completed = compare("--check", bake().path)
+    assert completed.returncode == 1
+    assert completed.stderr.endswith(": is a folder: give its .cookiecutter.yaml\n")
 
 
 # The page
