@@ -1,7 +1,10 @@
 """The files that differ, and those that a new render would leave behind."""
 
 import difflib
+import re
+import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,26 +78,68 @@ def rendered_files(side: Side, present: set[str]) -> set[str]:
     return rendered
 
 
+@dataclass(frozen=True)
+class File:
+    """A file of one side, or its absence."""
+
+    name: str
+    content: bytes | None = None
+    mode: str = ""
+
+    @property
+    def text(self) -> str | None:
+        """The content as text, empty for an absent file, or None if it is binary."""
+        content = self.content or b""
+        try:
+            return None if b"\0" in content else content.decode()
+        except UnicodeDecodeError:
+            return None
+
+
 def difference(name: str, left: Path, right: Path) -> FileDifference | None:
     """Compare one file; return None where it is the same."""
-    mine, theirs = read_lines(left / name), read_lines(right / name)
-    if mine == theirs:
+    mine = read_file(left / name, f"a/{name}")
+    theirs = read_file(right / name, f"b/{name}")
+    if (mine.content, mine.mode) == (theirs.content, theirs.mode):
         return None
-    status = ONLY_RIGHT if mine is None else ONLY_LEFT if theirs is None else CHANGED
-    lines = difflib.unified_diff(
-        mine or [],
-        theirs or [],
-        "/dev/null" if mine is None else f"a/{name}",
-        "/dev/null" if theirs is None else f"b/{name}",
-        lineterm="",
-    )
-    plain = (NO_NEWLINE if line[1:] == NO_NEWLINE else line for line in lines)
-    return FileDifference(name, status, tuple(plain))
+    if mine.content is None:
+        status = ONLY_RIGHT
+    else:
+        status = ONLY_LEFT if theirs.content is None else CHANGED
+    lines = (*changed_mode(mine, theirs), *changed_content(mine, theirs))
+    return FileDifference(name, status, lines)
 
 
-def read_lines(path: Path) -> list[str] | None:
-    """Return the lines of a file, or None if there is none."""
+def read_file(path: Path, name: str) -> File:
+    """Read a file, if there is one, and its mode, as git has it."""
     if not path.is_file():
-        return None
-    *lines, last = path.read_bytes().decode(errors="replace").split("\n")
-    return [*lines, last, NO_NEWLINE] if last else lines
+        return File("/dev/null")
+    executable = path.stat().st_mode & stat.S_IXUSR
+    return File(name, path.read_bytes(), "100755" if executable else "100644")
+
+
+def changed_mode(mine: File, theirs: File) -> Iterator[str]:
+    """Yield what git says about a changed mode."""
+    if mine.mode and theirs.mode and mine.mode != theirs.mode:
+        yield f"diff --git {mine.name} {theirs.name}"
+        yield f"old mode {mine.mode}"
+        yield f"new mode {theirs.mode}"
+
+
+def changed_content(mine: File, theirs: File) -> Iterator[str]:
+    """Yield the diff of two files."""
+    if mine.content == theirs.content:
+        return
+    if mine.text is None or theirs.text is None:
+        yield f"Binary files {mine.name} and {theirs.name} differ"
+        return
+    left, right = lines_of(mine.text), lines_of(theirs.text)
+    for line in difflib.unified_diff(left, right, mine.name, theirs.name):
+        yield line.removesuffix("\n")
+        if not line.endswith("\n"):
+            yield NO_NEWLINE
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text, each but the last with its newline."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
