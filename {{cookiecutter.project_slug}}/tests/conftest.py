@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,21 @@ def run_alembic() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def schema(run_alembic: Callable[..., None]) -> None:
     """Build the schema with Alembic in an empty PostgreSQL database."""
+    build_schema(run_alembic)
+
+
+@pytest.fixture
+def schema_to_break(
+    schema: None,  # noqa: ARG001
+    run_alembic: Callable[..., None],
+) -> Iterator[None]:
+    """The schema, built again after a test that may leave it broken."""
+    yield
+    build_schema(run_alembic)
+
+
+def build_schema(run_alembic: Callable[..., None]) -> None:
+    """Empty the PostgreSQL database, if there is one, and migrate it."""
     if TEST_DATABASE_URL:
         asyncio.run(empty_database(TEST_DATABASE_URL))
         run_alembic(command.upgrade, "head")

@@ -153,6 +153,13 @@ async def test_objects_stay_readable_after_commit(sessions: Sessions) -> None:
         assert user.name == "Ada"
 
 
+async def test_read_session_writes_nothing(sessions: Sessions) -> None:
+    async with database.read_session(bind=sessions.kw["bind"]) as session:
+        session.add(User(name="Ada", email="ada@example.com"))
+
+        assert (await session.exec(select(User))).all() == []
+
+
 @needs_postgres
 async def test_reads_work_without_a_transaction(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch

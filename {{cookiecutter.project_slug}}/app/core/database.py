@@ -91,7 +91,7 @@ read_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
 async_session = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 read_session = async_sessionmaker(
-    read_engine, class_=AsyncSession, expire_on_commit=False
+    read_engine, class_=AsyncSession, expire_on_commit=False, autoflush=False
 )
 
 
@@ -113,7 +113,8 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 async def get_read_session() -> AsyncIterator[AsyncSession]:
     """A session for a request that only reads.
 
-    There is no transaction: each statement sees what is committed when it starts.
+    There is no transaction: each statement sees what is committed when it starts, and
+    what is added to the session is not written.
     """
 {%- if cookiecutter.__pool == 'queuepool' %}
     async with admission.place(), read_session() as session:

@@ -104,8 +104,8 @@ def read_parameters(text: str, url: URL) -> dict[str, str]:
     for name, value in read_query(text, url):
         if name not in PARAMETERS:
             msg = (
-                f"has the unknown parameter {name!r}: remove it."
-                f" Known are {', '.join(PARAMETERS)}"
+                f"has the unknown parameter {name!r}: remove it,"
+                f" or correct it to one of {', '.join(PARAMETERS)}"
             )
             raise ValueError(msg)
         if name in parameters:
