@@ -1,9 +1,11 @@
 """What the suites under load share: variants, migrated databases, edited projects."""
 
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import yaml
 
 from tests.conftest import Project
 from tests.servers import Database, Server
-from tests.services import ServiceEnvironment
+from tests.services import ServiceEnvironment, clean_environment
 from tests.variants import CHOICES, VARIANTS, Variant
 
 DATABASES = CHOICES["database"]
 POOLS = [pool for pool in CHOICES["pool"] if pool != "auto"]
 DRIVERS = CHOICES["driver"]
+
+# What Alembic says while another process migrates.
+WAITS = "another process is migrating"
 
 _copies = count(1)
 
@@ -41,6 +46,44 @@ def migrate(project: Path, environment: ServiceEnvironment, database: Database) 
         DATABASE_URL=database.url,
         DATABASE_URL_DIRECT=database.url,
     )
+
+
+@dataclass(frozen=True)
+class Migration:
+    """An `alembic upgrade head` that runs, and the file that it writes to."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def waits(self) -> bool:
+        """Whether it has said that another process migrates, and goes on."""
+        return self.process.poll() is None and WAITS in self.log.read_text()
+
+
+@contextmanager
+def migrations_at_once(
+    environment: ServiceEnvironment, project: Path, url: str, folder: Path, number: int
+) -> Iterator[list[Migration]]:
+    """Start `alembic upgrade head` several times; kill what runs at the block's end."""
+    variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
+    started: list[Migration] = []
+    try:
+        for turn in range(number):
+            log = folder / f"migration-{turn}.log"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [environment.python, "-m", "alembic", "upgrade", "head"],
+                    cwd=project,
+                    env=clean_environment(environment, variables),
+                    stdout=output,
+                    stderr=output,
+                )
+            started.append(Migration(process, log))
+        yield started
+    finally:
+        for migration in started:
+            migration.process.kill()
+            migration.process.wait()
 
 
 def copy_database(server: Server, template: Database) -> Database:

@@ -22,6 +22,7 @@ from tests.pgbouncers import PgBouncer, pgbouncer
 from tests.prepared import chosen, copy_database, copy_project, migrate, replace
 from tests.servers import Database, OwnServer, free_port, own_server
 from tests.services import RunningService, ServiceEnvironment, running_service
+from tests.variants import Variant
 
 MAX_CONNECTIONS = 60
 CLIENTS = 90  # More than the server takes, and than a pool of 15 does.
@@ -95,44 +96,56 @@ class Laboratory:
         """Create a database with the service's tables."""
         return copy_database(self.server, self.template)
 
-    def project(self, variant: str, *changes: tuple[str, str]) -> tuple[Path, str]:
-        """Return a project such as `neon-nullpool-psycopg`, and its driver.
+    def url(self, variant: Variant, database: Database, bouncer: str = "roomy") -> str:
+        """Return the URL that a service is given: of the server, or of a pooler."""
+        if variant.pooled_endpoint:
+            return self.bouncers[bouncer].url(database)
+        return database.url
 
-        `changes` are made in `app/core/database.py` of a copy.
-        """
-        database, pool, driver = variant.split("-")
-        project = self.bake(chosen(database, pool, driver))
+    def project(self, variant: Variant, *changes: tuple[str, str]) -> Path:
+        """Return a project; `changes` are made in `app/core/database.py` of a copy."""
+        project = self.bake(variant)
         if not changes:
-            return project.path, driver
+            return project.path
         copy = copy_project(project, self.folder)
         replace(copy / "app" / "core" / "database.py", *changes)
-        return copy, driver
+        return copy
 
     @contextmanager
     def service(
-        self, variant: str, url: str, *changes: tuple[str, str], **variables: str
+        self, variant: Variant, url: str, *changes: tuple[str, str], **variables: str
     ) -> Iterator[RunningService]:
         """Serve a project on the database at `url`."""
-        project, driver = self.project(variant, *changes)
+        project = self.project(variant, *changes)
         self.counts["services"] += 1
         log = self.folder / f"service-{next(_names)}.log"
+        environment = self.environments(variant.driver)
         with running_service(
-            self.environments(driver), project, log, DATABASE_URL=url, **variables
+            environment, project, log, DATABASE_URL=url, **variables
         ) as running:
             yield running
 
     def run(
-        self, variant: str, command: list[str], *changes: tuple[str, str], **urls: str
+        self,
+        variant: Variant,
+        command: list[str],
+        *changes: tuple[str, str],
+        **variables: str,
     ) -> str:
         """Run `python -m COMMAND` in a project and return its output."""
-        project, driver = self.project(variant, *changes)
+        project = self.project(variant, *changes)
         self.counts["commands"] += 1
-        environment = self.environments(driver)
-        done = environment.run(project, *command, check=False, timeout=300, **urls)
+        environment = self.environments(variant.driver)
+        done = environment.run(project, *command, check=False, timeout=300, **variables)
         return done.stdout + done.stderr
 
+    def alembic(self, variant: Variant, command: str, url: str) -> str:
+        """Run an Alembic command on the database at `url` and return its output."""
+        name = "DATABASE_URL_DIRECT" if variant.pooled_endpoint else "DATABASE_URL"
+        return self.run(variant, ["alembic", *command.split()], **{name: url})
+
     def script(
-        self, text: str, variant: str, url: str, *changes: tuple[str, str]
+        self, text: str, variant: Variant, url: str, *changes: tuple[str, str]
     ) -> str:
         """Run a script that uses a project's engine; return its output."""
         name = f"script_{next(_names)}"
@@ -300,6 +313,7 @@ def laboratory(
         settings: dict[str, dict[str, str]] = {
             "forgets": {"max_prepared_statements": "0", "default_pool_size": "1"},
             "follows": {"max_prepared_statements": "200", "default_pool_size": "1"},
+            "pair": {"max_prepared_statements": "0", "default_pool_size": "2"},
             "roomy": {"max_prepared_statements": "200", "server_idle_timeout": "5"},
             "narrow": {"max_client_conn": "5"},
         }

@@ -8,7 +8,6 @@ import configparser
 import json
 import signal
 import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from tests.prepared import (
     copy_database,
     copy_project,
     migrate,
+    migrations_at_once,
     replace,
 )
 from tests.proxies import Proxy, proxy
@@ -43,7 +43,6 @@ from tests.servers import Database, OwnServer, own_server
 from tests.services import (
     RunningService,
     ServiceEnvironment,
-    clean_environment,
     running_service,
 )
 from tests.symptoms import LOCK_WAITERS, tables_locked
@@ -237,6 +236,7 @@ class Trial:
     log: str
     recovery: float
     summary: str
+    note: str = ""
 
 
 def under_load(
@@ -389,7 +389,7 @@ def lines_of(fault: str, trials: dict[Variant, Trial]) -> list[str]:
             fault,
             variant,
             f"{trial.summary}, slowest {trial.record.slowest():4.1f} s,"
-            f" recovered in {trial.recovery:4.1f} s",
+            f" recovered in {trial.recovery:4.1f} s{trial.note}",
         )
         for variant, trial in trials.items()
     ]
@@ -498,6 +498,10 @@ class Hole:
     connected: list[int]
     left: dict[Variant, int] = field(default_factory=dict)
 
+    def probes(self, variant: Variant) -> list[Probe]:
+        """Return what the probes of a service were told."""
+        return self.early_probes[variant] + self.late_probes[variant]
+
 
 @dataclass
 class HoleTrial:
@@ -578,6 +582,9 @@ def hole_trials(
         )
         [hole] = holes
         hole.left = {site.variant: held_users(site.database) for site in affected}
+        for variant, trial in found.items():
+            slowest = max(seconds for _, seconds in hole.probes(variant))
+            trial.note = f", /health/db in {slowest:.2f} s"
         report.extend(lines_of(f"black hole {place}", found))
         return HoleTrial(found, hole)
 
@@ -609,7 +616,7 @@ def test_black_hole(
     assert hole.left[variant] == 0
     # As they connect: the proxy let them in, and passed on nothing.
     assert min(hole.connected) > 0
-    probes = hole.early_probes[variant] + hole.late_probes[variant]
+    probes = hole.probes(variant)
     assert {status for status, _ in probes} == {503}
     assert max(seconds for _, seconds in probes) <= HEALTH_SECONDS
 
@@ -1049,45 +1056,6 @@ def clients_left_in_transaction(site: Site) -> int:
 
 
 MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
-WAITS = "another process is migrating"
-
-
-@dataclass(frozen=True)
-class Migration:
-    """An `alembic upgrade head` that runs, and the file that it writes to."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def waits(self) -> bool:
-        """Whether it has said that another process migrates, and goes on."""
-        return self.process.poll() is None and WAITS in self.log.read_text()
-
-
-@contextmanager
-def migrations_at_once(
-    environment: ServiceEnvironment, project: Path, url: str, folder: Path, number: int
-) -> Iterator[list[Migration]]:
-    """Start `alembic upgrade head` several times; kill what runs at the block's end."""
-    variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
-    started: list[Migration] = []
-    try:
-        for turn in range(number):
-            log = folder / f"migration-{turn}.log"
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [environment.python, "-m", "alembic", "upgrade", "head"],
-                    cwd=project,
-                    env=clean_environment(environment, variables),
-                    stdout=output,
-                    stderr=output,
-                )
-            started.append(Migration(process, log))
-        yield started
-    finally:
-        for migration in started:
-            migration.process.kill()
-            migration.process.wait()
 
 
 @pytest.mark.parametrize("way", ["direct", "through-pgbouncer"])
