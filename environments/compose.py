@@ -2,15 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote
 
-import yaml
+from environments.services import COMPOSE, COMPOSE_TEST, Service, services_of
+from environments.syntax import UnreadableError, read_text
 
-from environments.syntax import UnreadableError
-
-COMPOSE = "docker-compose.yml"
-COMPOSE_TEST = "docker-compose.test.yml"
 EXAMPLE = ".env.example"
 VARIABLE = re.compile(
     r"\$\{(?P<name>\w+)(?::?(?P<mark>[?-])(?P<rest>[^}]*))?\}|\$(?P<bare>[A-Za-z_]\w*)"
@@ -21,19 +17,6 @@ WAITS = {
     "service_started": "started",
     "service_completed_successfully": "completed",
 }
-
-Service = dict[str, Any]
-
-
-def services_of(folder: Path, name: str) -> dict[str, Service]:
-    """Return the services of a Compose file; raises UnreadableError."""
-    try:
-        document = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-        services: dict[str, Service] = document["services"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
-        message = f"{name} cannot be read"
-        raise UnreadableError(message) from error
-    return services
 
 
 def compose_facts(folder: Path) -> list[tuple[str, str]]:
@@ -47,11 +30,9 @@ def compose_facts(folder: Path) -> list[tuple[str, str]]:
 
 def describe(service: Service) -> str:
     """Say what a service is, what it waits for and how its health is checked."""
-    build = service.get("build")
-    target = build.get("target", "") if isinstance(build, dict) else ""
-    lines = [f"build: {target}" if build else f"image: {service.get('image')}"]
-    if profiles := service.get("profiles"):
-        lines.append("profile: " + ", ".join(profiles))
+    lines = [service.source]
+    if service.profiles:
+        lines.append("profile: " + ", ".join(service.profiles))
     lines += [f"waits for: {wait}" for wait in waits(service)]
     lines.append("health: " + health(service))
     return "\n".join(lines)
@@ -59,61 +40,74 @@ def describe(service: Service) -> str:
 
 def waits(service: Service) -> list[str]:
     """Return what a service waits for before it starts."""
-    dependencies = service.get("depends_on") or {}
-    if isinstance(dependencies, list):
-        dependencies = {name: {} for name in dependencies}
     return [
-        f"{name} {WAITS.get(details.get('condition'), 'started')}"
+        f"{name} {WAITS.get(str(details.get('condition')), 'started')}"
         + ("" if details.get("required", True) else ", if its profile is on")
-        for name, details in dependencies.items()
+        for name, details in service.dependencies.items()
     ]
 
 
 def health(service: Service) -> str:
     """Say how the health of a service is checked."""
-    check = service.get("healthcheck")
-    if not check:
+    if not service.test:
         return "not checked"
-    test = check.get("test", [])
-    words = [test] if isinstance(test, str) else test[1:]
-    text = " ".join(str(word) for word in words)
-    probe = PROBE_URL.search(text)
-    command = f"GET {probe[1]}" if probe else text
-    return f"{command}, every {check.get('interval', '30s')}"
-
-
-def variable_of(service: Service, name: str) -> str | None:
-    """Return what a service sets an environment variable to, or None."""
-    variables = service.get("environment") or {}
-    if isinstance(variables, list):
-        variables = dict(str(line).partition("=")[::2] for line in variables)
-    value = variables.get(name)
-    return None if value is None else str(value)
+    probe = PROBE_URL.search(service.test)
+    command = f"GET {probe[1]}" if probe else service.test
+    return f"{command}, every {service.interval}"
 
 
 def address(value: str) -> str:
-    """Write the value of a URL variable without its password.
+    """Write the value of a URL variable without its passwords.
 
-    A value that comes from .env is named by the variable there.
+    A value that comes from .env is named by the variable there. Raises UnreadableError.
     """
     whole = VARIABLE.fullmatch(value)
     if whole:
-        return f"{whole['name'] or whole['bare']} in .env"
-    parts = urlsplit(VARIABLE.sub("x", value))
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+        return f"{name_of(whole)} in .env"
+    place, _, query = location(value).partition("?")
+    shown = [each for each in query.split("&") if each and not is_password(each)]
+    return f"{place}?{'&'.join(shown)}" if shown else place
+
+
+def location(value: str) -> str:
+    """Return what follows the user in a URL; raises UnreadableError.
+
+    A password may hold any character but an @, even unquoted.
+    """
+    text = VARIABLE.sub(lambda match: f"${name_of(match)}", value)
+    _, scheme, rest = text.partition("://")
+    before, user, after = (rest if scheme else text).partition("@")
+    if "@" in after:
+        message = "a URL for Compose has more than one @"
+        raise UnreadableError(message)
+    return after if user else before
+
+
+def name_of(variable: re.Match[str]) -> str:
+    """Return the name of a variable that Compose replaces."""
+    return variable["name"] or variable["bare"]
+
+
+def is_password(parameter: str) -> bool:
+    """Tell whether a parameter of a URL, as `name=value`, is a secret."""
+    return "password" in unquote(parameter.partition("=")[0]).lower()
+
+
+def parameters_of(value: str) -> dict[str, list[str]]:
+    """Return the parameters of a URL; raises UnreadableError."""
+    return parse_qs(location(value).partition("?")[2])
 
 
 def env_file_facts(folder: Path) -> dict[str, str]:
     """Return the variables that Compose reads from .env, required or optional."""
-    text = (folder / COMPOSE).read_text(encoding="utf-8")
+    text = read_text(folder, COMPOSE)
     example = read_example(folder)
     required = {
         match["name"] for match in VARIABLE.finditer(text) if match["mark"] == "?"
     }
     facts = {}
     for match in VARIABLE.finditer(text):
-        name = match["name"] or match["bare"]
+        name = name_of(match)
         default = match["rest"] if match["mark"] == "-" else None
         facts[name] = need(name in required, default, example.get(name))
     for name, value in example.items():
@@ -125,18 +119,23 @@ def need(required: bool, default: str | None, example: str | None) -> str:
     """Say whether Compose needs a variable, and what it is without it."""
     text = "required" if required else "optional"
     if default:
-        text += f", {default}"
+        text += f", {without_password(default)}"
     if example is None:
         return text
-    shown = f"{EXAMPLE} has {example}" if example else f"{EXAMPLE} leaves it empty"
-    return f"{text}; {shown}"
+    if not example:
+        return f"{text}; {EXAMPLE} leaves it empty"
+    return f"{text}; {EXAMPLE} has {without_password(example)}"
+
+
+def without_password(text: str) -> str:
+    """Write a value that may be a URL."""
+    return address(text) if "://" in text else text
 
 
 def read_example(folder: Path) -> dict[str, str]:
     """Return the variables of the example for .env, and their values."""
-    path = folder / EXAMPLE
-    if not path.is_file():
+    if not (folder / EXAMPLE).is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(folder, EXAMPLE).splitlines()
     pairs = [line.partition("=") for line in lines if re.match(r"[A-Z_]+=", line)]
     return {name: value for name, _, value in pairs}

@@ -14,11 +14,21 @@ class UnreadableError(Exception):
     """A file has not the form that a fact is read from; the message says which."""
 
 
+def read_text(folder: Path, name: str) -> str:
+    """Return the text of a file of a project; raises UnreadableError."""
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{name} cannot be read"
+        raise UnreadableError(message) from error
+
+
 def parse(folder: Path, name: str) -> ast.Module:
     """Parse a file of a project; raises UnreadableError if that is impossible."""
     try:
-        return ast.parse((folder / name).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return ast.parse(read_text(folder, name))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # The last three: a NUL character, and what is nested too deep.
         message = f"{name} cannot be read"
         raise UnreadableError(message) from error
 

@@ -2,17 +2,11 @@
 
 import ast
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from environments import syntax
-from environments.compose import (
-    COMPOSE,
-    COMPOSE_TEST,
-    address,
-    services_of,
-    variable_of,
-)
+from environments.compose import address, parameters_of
 from environments.engine import DRIVER
+from environments.services import COMPOSE, COMPOSE_TEST, services_of
 from environments.syntax import (
     CONFIG,
     ENVIRONMENT,
@@ -95,7 +89,7 @@ def in_compose(
     order = [name for name in preferred if name in services]
     for name in order or services:
         for variable in variables:
-            value = variable_of(services[name], variable)
+            value = services[name].environment.get(variable)
             if value is not None:
                 return f"{address(value)} (service {name})"
     return "not set"
@@ -117,12 +111,13 @@ def tls_facts(folder: Path) -> list[tuple[str, str]]:
 def asked_in_compose(folder: Path) -> str:
     """Say whether the URL that Compose gives to the API asks for TLS."""
     services = services_of(folder, COMPOSE)
-    value = variable_of(services.get("api", {}), api_url(folder).variables[0])
+    api = services.get("api")
+    value = api.environment.get(api_url(folder).variables[0]) if api else None
     if value is None:
         return "not set"
     if address(value).endswith("in .env"):
         return f"as {address(value).removesuffix(' in .env')} asks for it (sslmode)"
-    mode = parse_qs(urlsplit(value).query).get("sslmode")
+    mode = parameters_of(value).get("sslmode")
     return f"sslmode={mode[0]}" if mode else "not asked for; used if the server has it"
 
 

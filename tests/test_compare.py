@@ -25,6 +25,7 @@ from environments.compose import address
 from environments.decisions import SECTIONS, UNREADABLE, decisions
 from environments.engine import Engine
 from environments.rendering import render
+from environments.services import services_of
 from environments.sides import preset_names
 from tests.clones import (
     copy_template,
@@ -493,10 +494,155 @@ def test_rendering_is_the_same_as_with_hooks(bake: Bakery, tmp_path: Path) -> No
         ("${NEON_POOLED_URL:?set it}", "NEON_POOLED_URL in .env"),
         ("${URL}", "URL in .env"),
         ("$URL", "URL in .env"),
+        ("postgresql://${USER}:${P:?set p@ss}@$HOST:5432/app", "$HOST:5432/app"),
+        ("postgresql://h/app?password=s3cret", "h/app"),
+        (
+            "postgresql://h/app?sslmode=require&pass%77ord=s3cret",
+            "h/app?sslmode=require",
+        ),
+        ("postgresql://h/app?sslpassword=s3cret&sslmode=allow", "h/app?sslmode=allow"),
+        ("postgresql://app:s3/c:ret?s3cret#s3://cret@h/app", "h/app"),
+        ("postgresql://app:s3cret@[::1/app", "[::1/app"),
+        ("app:s3cret@h", "h"),
     ],
 )
 def test_address_shows_no_password(value: str, shown: str) -> None:
     assert address(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("file", "old"),
+    [
+        (
+            "docker-compose.yml",
+            "postgresql://app:${POSTGRES_PASSWORD:?copy .env.example to .env}@db:5432/app",
+        ),
+        ("docker-compose.yml", "${API_PORT:-8000}"),
+        (".env.example", "API_PORT=8000"),
+    ],
+    ids=["address", "default", "example"],
+)
+def test_table_shows_no_password(
+    bake: Bakery, tmp_path: Path, file: str, old: str
+) -> None:
+    project = edited(bake, tmp_path)
+    url = "postgresql://ada:s3cret@[::1/app?password=s3cret"
+    new = {
+        "${API_PORT:-8000}": f"${{API_URL:-{url}}}",
+        "API_PORT=8000": f"API_URL={url}",
+    }
+    replace(project / file, (old, new.get(old, url)))
+    found = str(facts_of(project))
+    assert "[::1/app" in found
+    assert "s3cret" not in found
+
+
+def test_url_with_two_hosts_is_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    project = edited(bake, tmp_path)
+    replace(project / "docker-compose.yml", ("@db:5432/app", "s3cret@db:5432@b/app"))
+    facts = facts_of(project)
+    for section in ("URLs", "TLS"):
+        assert "more than one @" in facts[section][UNREADABLE]
+    assert "s3cret" not in str(facts)
+
+
+# What a person may have made of the Compose files
+
+
+SHAPES = {
+    "environment": ("environment: [A=b, C, D=]", {"A": "b", "C": None, "D": ""}),
+    "null": ("environment:", {}),
+    "numbers": ("environment: {A: 5, 6: null}", {"A": "5", "6": None}),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SHAPES.values(), ids=list(SHAPES))
+def test_environment_is_read_in_every_shape(
+    tmp_path: Path, text: str, expected: dict[str, str | None]
+) -> None:
+    (tmp_path / "x.yml").write_text(f"services:\n  a:\n    {text}\n")
+    assert services_of(tmp_path, "x.yml")["a"].environment == expected
+
+
+DESCRIBED = {
+    "string-build": ("build: .", "build: .\nhealth: not checked"),
+    "profiles": ("profiles: [a, 5]", "profile: a, 5\nhealth: not checked"),
+    "list": ("depends_on: [db, b]", "waits for: db started\nwaits for: b started"),
+    "null": ("depends_on: {db: null}", "waits for: db started"),
+    "nothing": ("depends_on:", "image: i\nhealth: not checked"),
+    "odd-condition": ("depends_on: {db: {condition: [x]}}", "waits for: db started"),
+    "disabled": ("healthcheck: {disable: true, test: x}", "health: not checked"),
+    "none": ("healthcheck: {test: [NONE]}", "health: not checked"),
+    "no-check": ("healthcheck: {}", "health: not checked"),
+    "shell": ("healthcheck: {test: a b}", "health: a b, every 30s"),
+    "words": ("healthcheck: {test: [CMD, a, 5]}", "health: a 5, every 30s"),
+    "interval": ("healthcheck: {interval: 5s}", "health: the image's own, every 5s"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), DESCRIBED.values(), ids=list(DESCRIBED))
+def test_service_is_read_in_every_shape(
+    bake: Bakery, tmp_path: Path, text: str, expected: str
+) -> None:
+    project = edited(bake, tmp_path)
+    compose = f"services:\n  a:\n    image: i\n    {text}\n"
+    (project / "docker-compose.yml").write_text(compose)
+    assert expected in facts_of(project)["Compose services"]["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5", "docker-compose.yml is no mapping"),
+        ("services: 5", "docker-compose.yml: services is no mapping"),
+        ("services: {a: 5}", "docker-compose.yml: a is no mapping"),
+        ("services: {a: {environment: 5}}", "a: environment is no mapping"),
+        ("services: {a: {depends_on: 5}}", "a: depends_on is no mapping"),
+        ("services: {a: {depends_on: {db: 5}}}", "a: depends_on: db is no mapping"),
+        ("services: {a: {healthcheck: x}}", "a: healthcheck is no mapping"),
+        ("services: {a: {profiles: x}}", "a: profiles is no mapping"),
+        ("services: !reset {}", "docker-compose.yml cannot be read: could not"),
+        (
+            "services: {a: {image: 2026-02-30}}",
+            "docker-compose.yml cannot be read: day",
+        ),
+        ("# \xe9", "docker-compose.yml cannot be read"),
+    ],
+)
+def test_other_compose_file_is_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path, text: str, message: str
+) -> None:
+    project = edited(bake, tmp_path)
+    (project / "docker-compose.yml").write_text(text, encoding="latin-1")
+    assert message in facts_of(project)["Compose services"][UNREADABLE]
+
+
+@pytest.mark.parametrize(
+    ("file", "section"),
+    [
+        ("docker-compose.yml", "Variables in .env, for Compose"),
+        (".env.example", "Variables in .env, for Compose"),
+        ("app/core/database.py", "Engine"),
+    ],
+)
+def test_file_that_is_no_text_is_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path, file: str, section: str
+) -> None:
+    project = edited(bake, tmp_path)
+    (project / file).write_bytes(b"# \xe9\n")
+    assert facts_of(project)[section] == {UNREADABLE: f"{file} cannot be read"}
+    assert compare(project, "database=neon").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["\0", "(" * 5000], ids=["nul", "deep"])
+def test_odd_python_file_is_said_to_be_unreadable(
+    bake: Bakery, tmp_path: Path, text: str
+) -> None:
+    project = edited(bake, tmp_path)
+    (project / "app" / "core" / "database.py").write_text(text)
+    assert "app/core/database.py" in facts_of(project)["Engine"][UNREADABLE]
 
 
 # Round trips
