@@ -233,10 +233,13 @@ def corrected_command(answers: Answers, problems: list[Problem]) -> str:
     which this program cannot see.
     """
     import shlex  # noqa: PLC0415 (seldom needed)
+    import shutil  # noqa: PLC0415
 
     corrections = {problem.variable: problem.suggestion for problem in problems}
+    # uvx and a virtual environment need not be on the PATH.
+    found = shutil.which("cookiecutter")
     words = [
-        "cookiecutter",
+        *(["cookiecutter"] if found else [sys.executable, "-m", "cookiecutter"]),
         "--no-input",
         str(answers.get("_template") or FALLBACK_TEMPLATE),
     ]

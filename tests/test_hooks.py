@@ -413,6 +413,16 @@ def test_command_has_a_template_without_cookiecutter(pre: Any) -> None:
     assert corrected(pre, {})[2] == "gh:OWNER/cookiecutter-fastapi-postgres"
 
 
+def test_command_runs_where_cookiecutter_is_not_on_the_path(
+    pre: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert corrected(pre, {})[:4] == [
+        *(sys.executable, "-m", "cookiecutter"),
+        "--no-input",
+    ]
+
+
 def test_command_keeps_the_version_of_the_template(pre: Any) -> None:
     words = corrected(pre, {"_checkout": "v1"})
     assert words[3:5] == ["--checkout", "v1"]
