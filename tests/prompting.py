@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class Dialogue:
             encoding="utf-8",
             dimensions=(ROWS, COLUMNS),
             timeout=SECONDS,
+            # A test run in the background hands on that it ignores Ctrl-C.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         self.transcript = ""
 
