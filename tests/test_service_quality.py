@@ -30,7 +30,6 @@ RULES |= {"PERF", "PL", "PT", "PTH", "RET", "RUF", "S", "SIM", "T20", "TRY", "UP
 # Every suppressed warning of the rendered code. Ruff reports one that is not needed.
 SUPPRESSIONS = {
     "alembic/env.py": ["F401"],
-    "app/core/database_url.py": ["TRY004"],
     "tests/conftest.py": ["ARG001"],
     "tests/test_database_url.py": ["S105"],
 }

@@ -87,11 +87,8 @@ def schema(run_alembic: Callable[..., None]) -> None:
 
 
 @pytest.fixture
-def schema_to_break(
-    schema: None,  # noqa: ARG001
-    run_alembic: Callable[..., None],
-) -> Iterator[None]:
-    """The schema, built again after a test that may leave it broken."""
+def schema_restored(run_alembic: Callable[..., None]) -> Iterator[None]:
+    """Build the schema again after a test that may leave it broken."""
     yield
     build_schema(run_alembic)
 

@@ -13,7 +13,7 @@ from tests import needs_postgres
 
 
 @needs_postgres
-@pytest.mark.usefixtures("schema_to_break")
+@pytest.mark.usefixtures("schema", "schema_restored")
 def test_down_and_up_again_without_drift(run_alembic: Callable[..., None]) -> None:
     run_alembic(command.downgrade, "base")
     run_alembic(command.upgrade, "head")
