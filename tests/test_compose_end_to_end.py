@@ -3,9 +3,12 @@
 Needs Docker with Compose v2. Neon is played by a plain Postgres on the stack's network.
 """
 
+import gzip
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,14 +21,13 @@ import pytest
 from tests.conftest import Bakery
 from tests.containers import docker
 from tests.copies import replace_once, working_copy
-from tests.images import faults, size
+from tests.images import archive_holds, faults, size
 from tests.pairs import covering_variants, pairs_of_all
 from tests.stacks import Stack, environment, neon_stand_in, running_stack, wait_until
 from tests.variants import CHOICES, VARIANTS, Variant
 
 # The tests of this file share one slug, so that Docker builds once for each driver.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-NAME = f"compose-suite-{WORKER}"
+NAME = f"compose-suite-{os.getpid()}"
 OTHER_NAME = f"{NAME}-other"
 
 QUESTIONS = ("database", "pool", "driver", "migrate_service")
@@ -42,7 +44,7 @@ DRIVERS = CHOICES["driver"]
 # Nothing in it needs percent-encoding; Compose would replace all but the first $.
 DOLLAR_PASSWORD = "a$$b$HOME${c}d$"  # noqa: S105 (of a container of this file)
 MARK = "only-in-the-env-file-4f1c"
-MOST_MEGABYTES = 150
+MOST_MEGABYTES = 110
 UPGRADE = "def upgrade() -> None:\n"
 FAILURE = "this migration fails on purpose"
 LAST_MESSAGE = "Migrations complete."
@@ -56,8 +58,11 @@ MakeStack = Callable[..., Stack]
 def remove_images() -> Iterator[None]:
     """Remove the images of this suite after its last test."""
     yield
-    for image in (NAME, OTHER_NAME, f"{NAME}-broken", f"{NAME}-base", f"{NAME}-locked"):
-        docker("image", "rm", image, f"{image}-test-test", check=False)
+    ours = [f"--filter=reference={name}" for name in (NAME, f"{NAME}-*")]
+    if images := docker(
+        "image", "ls", "--format={{.Repository}}", *ours
+    ).stdout.split():
+        docker("image", "rm", "--force", *images, check=False)
 
 
 @pytest.fixture
@@ -539,6 +544,20 @@ def test_the_faults_of_an_image_are_found(
         "cache: root/.cache/uv/x",
         "cache: app/app/__pycache__/x.pyc",
     }
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_secret_in_a_layer_is_found(compress: Callable[[bytes], bytes]) -> None:
+    saved = io.BytesIO()
+    with tarfile.open(fileobj=saved, mode="w") as archive:
+        for text in (b"nothing", f"PASSWORD={MARK}".encode()):
+            layer = compress(text)
+            member = tarfile.TarInfo(f"blobs/{len(layer)}")
+            member.size = len(layer)
+            archive.addfile(member, io.BytesIO(layer))
+
+    assert archive_holds(io.BytesIO(saved.getvalue()), MARK.encode())
+    assert not archive_holds(io.BytesIO(saved.getvalue()), b"another")
 
 
 def test_the_image_follows_a_lock_file(bake: Bakery) -> None:
