@@ -7,11 +7,12 @@ from pathlib import Path
 
 from environments import syntax
 from environments.admission import places
-from environments.syntax import CONFIG, Setting, UnreadableError
+from environments.sessions import READ_METHODS, WRITE_METHODS, autocommit_kinds
+from environments.syntax import CONFIG, DATABASE, Setting, UnreadableError
 
-DATABASE = "app/core/database.py"
 DATABASE_URL = "app/core/database_url.py"
 DRIVER = "app/core/driver.py"
+CONNECT_ARGUMENTS = "connect_arguments"
 
 # What the drivers and SQLAlchemy do where the service says nothing:
 # https://magicstack.github.io/asyncpg/current/api/index.html#connection
@@ -26,7 +27,7 @@ CACHES = {
         "prepare_threshold": "on: from the 6th execution, psycopg's default",
     },
 }
-OFF = {"0": "off: 0", "None": "off: None"}
+OFF = ("0", "None")
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,24 @@ class Engine:
     @cached_property
     def arguments(self) -> dict[str, ast.expr]:
         """The keyword arguments of the engine."""
+        if any(word.arg is None for word in self.call.keywords):
+            raise unreadable("**")
         return syntax.keywords(self.call)
 
     @cached_property
     def connect_arguments(self) -> dict[str, ast.expr]:
         """What the driver is given for each connection."""
-        given = self.arguments.get("connect_args")
+        given = self.arguments.get("connect_args", ast.Dict([], []))
         if not isinstance(given, ast.Dict):
-            return {}
+            raise unreadable("connect_args")
         found: dict[str, ast.expr] = {}
         for key, value in zip(given.keys, given.values, strict=True):
             if isinstance(key, ast.Constant):
                 found[str(key.value)] = value
-            elif key is None and isinstance(value, ast.Call):
+            elif key is None and isinstance(value, ast.Call) and from_driver(value):
                 found |= syntax.keywords(value)
+            else:
+                raise unreadable("connect_args")
         return found
 
     @cached_property
@@ -92,7 +97,9 @@ class Engine:
     def pool(self) -> str:
         """The class of the pool."""
         named = self.arguments.get("poolclass")
-        return "AsyncAdaptedQueuePool" if named is None else syntax.plain(named)
+        if named is None:
+            return "AsyncAdaptedQueuePool"
+        return syntax.plain(named).rpartition(".")[2]
 
     @property
     def keeps_connections(self) -> bool:
@@ -102,8 +109,10 @@ class Engine:
     @property
     def pings(self) -> bool:
         """Tell whether each checkout is preceded by a query."""
-        ping = self.arguments.get("pool_pre_ping")
-        return self.keeps_connections and ping is not None and "True" in ast.dump(ping)
+        ping = self.arguments.get("pool_pre_ping", ast.Constant(value=False))
+        if not isinstance(ping, ast.Constant):
+            raise unreadable("pool_pre_ping")
+        return self.keeps_connections and bool(ping.value)
 
     @property
     def checks_before_use(self) -> bool:
@@ -117,11 +126,15 @@ class Engine:
     @property
     def caches(self) -> dict[str, str]:
         """Each statement cache of the driver, and whether it is on."""
+        known = CACHES.get(self.driver, {})
+        if known.keys() & set(syntax.texts(syntax.parse(self.folder, DRIVER))):
+            message = f"{DRIVER} sets a statement cache in a way that cannot be read"
+            raise UnreadableError(message)
         found = {}
-        for name, default in CACHES.get(self.driver, {}).items():
+        for name, default in known.items():
             given = self.connect_arguments.get(name)
-            value = None if given is None else syntax.plain(given)
-            found[name] = default if value is None else OFF.get(value, value)
+            value = default if given is None else syntax.plain(given, self.settings)
+            found[name] = f"off: {value}" if value.partition(" ")[0] in OFF else value
         return found
 
     @property
@@ -155,55 +168,31 @@ class Engine:
         return f"first come, first served: {width} at once"
 
     @cached_property
-    def autocommit_sessions(self) -> set[str]:
-        """The names of the dependencies whose sessions have no transaction."""
-        assigned = syntax.assignments(self.tree)
-        engines = {name for name, value in assigned.items() if is_autocommit(value)}
-        makers = {
-            name
-            for name, value in assigned.items()
-            if "sessionmaker" in syntax.called(value) and syntax.names(value) & engines
-        }
-        getters = {
-            name
-            for name, function in syntax.functions(self.tree).items()
-            if syntax.names(function) & makers
-        }
-        return {
-            name for name, value in assigned.items() if syntax.names(value) & getters
-        }
+    def reads_in_autocommit(self) -> set[bool]:
+        """Whether requests that read have no transaction: all, some or none of them."""
+        return autocommit_kinds(self.folder, READ_METHODS)
 
-    @property
-    def reads_in_autocommit(self) -> bool:
-        """Tell whether every router that answers GET from the database reads so."""
-        sessions = [
-            annotation
-            for path in sorted(self.folder.glob("app/routers/*.py"))
-            for annotation in annotations_of_get(
-                syntax.parse(self.folder, path.relative_to(self.folder).as_posix())
-            )
-            if annotation.endswith("SessionDep")
-        ]
-        return bool(sessions) and set(sessions) <= self.autocommit_sessions
+    @cached_property
+    def writes_in_autocommit(self) -> set[bool]:
+        """Whether requests that write have no transaction: all, some or none of them."""
+        return autocommit_kinds(self.folder, WRITE_METHODS)
 
 
-def is_autocommit(value: ast.expr) -> bool:
-    """Tell whether an expression makes an engine without transactions."""
-    if not isinstance(value, ast.Call):
-        return False
-    level = syntax.keywords(value).get("isolation_level")
-    return level is not None and syntax.plain(level) == "AUTOCOMMIT"
+def from_driver(call: ast.Call) -> bool:
+    """Tell whether a call gives what the service's own `driver.py` makes of a URL."""
+    return syntax.called(call) == CONNECT_ARGUMENTS
 
 
-def annotations_of_get(tree: ast.Module) -> list[str]:
-    """Return the annotations of the parameters of functions that answer GET."""
-    return [
-        ast.unparse(argument.annotation)
-        for function in syntax.functions(tree).values()
-        if any(syntax.called(each) == "get" for each in function.decorator_list)
-        for argument in [*function.args.args, *function.args.kwonlyargs]
-        if argument.annotation is not None
-    ]
+def unreadable(name: str) -> UnreadableError:
+    """Return the error for an argument of another shape."""
+    return UnreadableError(f"{name} in {DATABASE} cannot be read")
+
+
+def transactions(autocommit: set[bool]) -> str:
+    """Say whether requests run in a transaction."""
+    if len(autocommit) > 1:
+        return "some in a transaction, some in autocommit"
+    return "autocommit" if autocommit == {True} else "in a transaction"
 
 
 def engine_facts(engine: Engine) -> list[tuple[str, str]]:
@@ -229,11 +218,8 @@ def engine_facts(engine: Engine) -> list[tuple[str, str]]:
         *connection,
         ("Connections are checked", engine.unchecked),
         ("Waiting for a connection", engine.queue),
-        (
-            "Requests that only read",
-            "autocommit" if engine.reads_in_autocommit else "in a transaction",
-        ),
-        ("Requests that write", "in a transaction"),
+        ("Requests that only read", transactions(engine.reads_in_autocommit)),
+        ("Requests that write", transactions(engine.writes_in_autocommit)),
     ]
 
 

@@ -47,17 +47,23 @@ def connect_cost(engine: Engine) -> int:
     return 0 if engine.keeps_connections else CONNECT
 
 
+def transaction_cost(autocommit: set[bool]) -> int:
+    """Return the round trips around the statements of a request, where there are any."""
+    return 0 if autocommit == {True} else BEGIN_AND_COMMIT
+
+
 def read_cost(engine: Engine) -> int:
     """Return the round trips of a request that reads, without TLS."""
-    transaction = 0 if engine.reads_in_autocommit else BEGIN_AND_COMMIT
     fixed = connect_cost(engine) + ping_cost(engine)
-    return fixed + transaction + statement_cost(engine)
+    return fixed + transaction_cost(engine.reads_in_autocommit) + statement_cost(engine)
 
 
 def write_cost(engine: Engine) -> int:
     """Return the round trips of a request that writes, without TLS."""
     fixed = connect_cost(engine) + ping_cost(engine)
-    return fixed + BEGIN_AND_COMMIT + statement_cost(engine)
+    return (
+        fixed + transaction_cost(engine.writes_in_autocommit) + statement_cost(engine)
+    )
 
 
 def round_trip_facts(engine: Engine) -> list[tuple[str, str]]:

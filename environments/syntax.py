@@ -119,6 +119,7 @@ class Setting:
 
 
 CONFIG = "app/core/config.py"
+DATABASE = "app/core/database.py"
 ENVIRONMENT = "app/core/environment.py"
 MIGRATIONS = "alembic/env.py"
 

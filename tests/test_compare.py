@@ -548,6 +548,106 @@ def test_url_with_two_hosts_is_said_to_be_unreadable(
     assert "s3cret" not in str(facts)
 
 
+# What a person may have made of the engine and its sessions
+
+
+AUTOCOMMIT_WRITES = ("async_sessionmaker(engine,", "async_sessionmaker(read_engine,")
+TRANSACTION_READS = ("    read_engine, class_", "    engine, class_")
+DATABASE_FILE = "app/core/database.py"
+WRITES = "Requests that write"
+READS = "Requests that only read"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "shown"),
+    [
+        (AUTOCOMMIT_WRITES, WRITES, "autocommit"),
+        (TRANSACTION_READS, READS, "in a transaction"),
+        (("echo=", 'isolation_level="AUTOCOMMIT", echo='), WRITES, "autocommit"),
+        (("poolclass=NullPool", "poolclass=pool.NullPool"), "Pool", "NullPool"),
+        (("echo=", "pool_pre_ping=None, echo="), "pool_pre_ping", "None"),
+    ],
+    ids=["writes", "reads", "engine", "pool", "ping"],
+)
+def test_edited_engine_is_read(
+    bake: Bakery, tmp_path: Path, change: tuple[str, str], name: str, shown: str
+) -> None:
+    project = edited(bake, tmp_path, pool="nullpool")
+    replace(project / DATABASE_FILE, change)
+    assert facts_of(project)["Engine"][name] == shown
+
+
+def test_some_writes_may_be_in_autocommit(bake: Bakery, tmp_path: Path) -> None:
+    project = edited(bake, tmp_path)
+    users = project / "app" / "routers" / "users.py"
+    replace(users, ("new: UserCreate, session: S", "new: UserCreate, session: ReadS"))
+    facts = facts_of(project)
+    assert facts["Engine"][WRITES] == "some in a transaction, some in autocommit"
+    assert facts["Engine"][READS] == "autocommit"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("settings.db_cache", "off: 0 (DB_CACHE)"),
+        ("None", "off: None"),
+        ("''", ""),
+        ("5 * 5", "5 * 5"),
+    ],
+)
+def test_statement_cache_is_read(
+    bake: Bakery, tmp_path: Path, value: str, shown: str
+) -> None:
+    project = edited(bake, tmp_path)
+    cache = f'"statement_cache_size": {value}, "command_timeout"'
+    replace(project / DATABASE_FILE, ('"command_timeout"', cache))
+    setting = ("debug: bool = False", "debug: bool = False\n    db_cache: int = 0")
+    replace(project / "app" / "core" / "config.py", setting)
+    assert facts_of(project)["Statement caching"]["statement_cache_size"] == shown
+
+
+CONNECT_ARGS = ("connect_args={", "connect_args=arguments or {")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "sections"),
+    [
+        (DATABASE_FILE, CONNECT_ARGS, ["Engine", "Statement caching"]),
+        (DATABASE_FILE, ("**connect_arguments(", "**other("), ["Statement caching"]),
+        (DATABASE_FILE, ('"command_timeout"', "NAME"), ["Statement caching"]),
+        (DATABASE_FILE, ("echo=settings.debug", "**options"), ["Engine"]),
+        (DATABASE_FILE, ("echo=", "pool_pre_ping=ask, echo="), ["Engine"]),
+        (DATABASE_FILE, ('"AUTOCOMMIT"', "LEVEL"), ["Engine"]),
+        (
+            "app/core/driver.py",
+            ('"timeout": ', '"statement_cache_size": 0, "timeout": '),
+            ["Statement caching"],
+        ),
+        (
+            "app/routers/users.py",
+            ("session: SessionDep", "session: Session"),
+            ["Engine"],
+        ),
+    ],
+    ids=[
+        *("no-literal", "other-call", "other-key", "options", "ping", "level"),
+        *("driver", "router"),
+    ],
+)
+def test_other_engine_is_said_to_be_unreadable(
+    bake: Bakery,
+    tmp_path: Path,
+    file: str,
+    change: tuple[str, str],
+    sections: list[str],
+) -> None:
+    project = edited(bake, tmp_path)
+    replace(project / file, change)
+    facts = facts_of(project)
+    for section in [*sections, "Round trips per request"]:
+        assert list(facts[section]) == [UNREADABLE]
+
+
 # What a person may have made of the Compose files
 
 
@@ -662,6 +762,43 @@ def test_round_trips_are_those_on_the_wire(
     """PgBouncer's variants have Neon's engine. The server has no TLS."""
     project = rendered(variant)
     environment = environments(variant.driver)
+    found = flights_of(project, environment, postgres, tmp_path / "log")
+    engine = Engine(project)
+    cost = {round_trips.read_cost(engine)}, {round_trips.write_cost(engine)}
+    assert found == cost
+
+
+@pytest.mark.parametrize(
+    "variant", [each for each in WIRED if each.pool == "queuepool"], ids=str
+)
+def test_round_trips_of_an_edited_service_are_those_on_the_wire(
+    rendered: Callable[[Variant], Path],
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    variant: Variant,
+    tmp_path: Path,
+) -> None:
+    """A query before each request, reads in a transaction, and writes in none."""
+    project = Path(shutil.copytree(rendered(variant), tmp_path / "my-service"))
+    ping = ("    pool_recycle=", "    pool_pre_ping=True,\n    pool_recycle=")
+    replace(project / DATABASE_FILE, ping, TRANSACTION_READS, AUTOCOMMIT_WRITES)
+    environment = environments(variant.driver)
+    found = flights_of(project, environment, postgres, tmp_path / "log")
+    engine = Engine(project)
+    cost = {round_trips.read_cost(engine)}, {round_trips.write_cost(engine)}
+    assert found == cost
+    untouched = Engine(rendered(variant))
+    assert round_trips.read_cost(engine) > round_trips.read_cost(untouched)
+    assert round_trips.ping_cost(engine) > round_trips.ping_cost(untouched) == 0
+
+
+def flights_of(
+    project: Path,
+    environment: ServiceEnvironment,
+    postgres: Server,
+    log: Path,
+) -> tuple[set[int], set[int]]:
+    """Return the flights of requests that read, and of those that write."""
     database = postgres.create_database()
     environment.run(
         project,
@@ -674,15 +811,12 @@ def test_round_trips_are_those_on_the_wire(
     assert address.port is not None
     with flight_counter(address.hostname, address.port) as counter:
         through = database.url.replace(str(address.port), str(counter.port))
-        log = tmp_path / "log"
         with (
             running_service(environment, project, log, DATABASE_URL=through) as service,
             httpx.Client(base_url=service.url) as client,
         ):
             reads, writes = requests(client, counter.take)
-    engine = Engine(project)
-    assert set(reads) == {round_trips.read_cost(engine)}
-    assert set(writes) == {round_trips.write_cost(engine)}
+    return set(reads), set(writes)
 
 
 def requests(
