@@ -89,8 +89,7 @@ def page(comparison: Comparison) -> str:
 <p>{escape(comparison.summary)}</p>
 {notes(comparison)}
 <h2>Decisions</h2>
-<input type="checkbox" id="only"> <label for="only">Only what differs</label>
-{table_of(comparison)}
+{decisions_of(comparison)}
 <h2>Files</h2>
 {"".join(file_of(each) for each in comparison.differences.files) or "<p>No file differs.</p>"}
 </body>
@@ -111,6 +110,16 @@ def notes(comparison: Comparison) -> str:
         names = escape(", ".join(shown(name) for name in found.own))
         text += f"<p>Not from the template, and left alone: {names}</p>\n"
     return text
+
+
+def decisions_of(comparison: Comparison) -> str:
+    """Return the table of decisions, if it has any."""
+    if not comparison.decisions:
+        return "<p>No decision differs.</p>"
+    switch = (
+        '<input type="checkbox" id="only"> <label for="only">Only what differs</label>'
+    )
+    return f"{switch}\n{table_of(comparison)}"
 
 
 def table_of(comparison: Comparison) -> str:

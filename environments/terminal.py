@@ -69,14 +69,20 @@ def console_for_output() -> Console:
 
 def write(comparison: Comparison, console: Console) -> None:
     """Write the table of decisions, then the files."""
-    console.print(table_of(comparison))
-    console.print(plain(comparison.summary, "bold"))
+    for part in shown_parts(comparison, "bold"):
+        console.print(part)
     for line in notes(comparison):
         console.print(line, soft_wrap=True)
     for difference in comparison.differences.files:
         console.print()
         for text in difference.lines:
             console.print(styled(text), soft_wrap=True)
+
+
+def shown_parts(comparison: Comparison, style: str = "") -> list[RenderableType]:
+    """Return the table of decisions, if it has any, and the summary."""
+    table = [table_of(comparison)] if comparison.decisions else []
+    return [*table, plain(comparison.summary, style)]
 
 
 def table_of(comparison: Comparison) -> RenderableType:
@@ -129,7 +135,7 @@ def styled(line: str) -> Text:
 
 def picture(comparison: Comparison, title: str) -> str:
     """Return the table of decisions as an SVG picture of a terminal."""
-    return picture_of([table_of(comparison), plain(comparison.summary)], shown(title))
+    return picture_of(shown_parts(comparison), shown(title))
 
 
 def picture_of(
