@@ -410,9 +410,17 @@ class Reply:
 
 
 def reply(client: httpx.Client, method: str, path: str) -> Reply:
-    """Ask for an operation; each has a user's data as its body, wanted or not."""
+    """Ask for an operation; each has a user's data as its body, wanted or not.
+
+    uvicorn closes the connection after a 500, and the next request shall not find that.
+    """
     body = {"name": "Ada", "email": f"user{next(emails)}@example.com"}
-    response = client.request(method.upper(), path.format(user_id=1), json=body)
+    response = client.request(
+        method.upper(),
+        path.format(user_id=1),
+        json=body,
+        headers={"Connection": "close"},
+    )
     retry_after = response.headers.get("Retry-After")
     return Reply(f"{method} {path}", response.status_code, retry_after)
 
