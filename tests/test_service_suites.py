@@ -438,6 +438,13 @@ MUTANTS = {
         "test_pool.test_requests_wait_for_a_place[POST]",
         POOLED,
     ),
+    "reads-that-write": Mutant(
+        DATABASE,
+        ", autoflush=False",
+        "",
+        "test_sessions.test_read_session_writes_nothing",
+        {},
+    ),
     "reads-in-transactions": Mutant(
         DATABASE,
         '.execution_options(isolation_level="AUTOCOMMIT")',
@@ -525,8 +532,8 @@ MUTANTS = {
     ),
     "healthy-without-database": Mutant(
         "app/routers/health.py",
-        "JSONResponse(body.model_dump(), status.HTTP_503_SERVICE_UNAVAILABLE)",
-        "JSONResponse(body.model_dump())",
+        "        status.HTTP_503_SERVICE_UNAVAILABLE,\n",
+        "        status.HTTP_200_OK,\n",
         "test_health.test_database_refuses",
         {},
     ),
@@ -575,6 +582,13 @@ MUTANTS = {
         "test_users.test_list_is_ordered_and_paged",
         {},
         on_postgres=True,
+    ),
+    "read-only-is-500": Mutant(
+        "app/errors.py",
+        '    "25006": "read only SQL transaction",\n',
+        "",
+        "test_sessions.test_server_error",
+        {},
     ),
     "unavailable-is-500": Mutant(
         "app/errors.py",
