@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from environments.yaml_text import UniqueKeyLoader
+
 TEMPLATE_MARKS = ("{{", "}}", "{%", "%}", "{#", "#}", "cookiecutter")
 WINDOWS_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 WINDOWS_CHARACTERS = set('<>:"|?*\\')
@@ -54,22 +56,6 @@ def parse_ini(text: str) -> None:
 def parse_yaml(text: str) -> None:
     """Parse a YAML file; a repeated key is an error."""
     yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 (it is a safe loader)
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a repeated key, which PyYAML takes silently."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:
-        """Refuse a key that is there already."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, count in Counter(keys).items():
-            if count > 1:
-                message = f"the key {key!r} is repeated"
-                raise yaml.constructor.ConstructorError(None, None, message)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 PARSERS: dict[str, Any] = {
