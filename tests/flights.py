@@ -1,10 +1,11 @@
 """Counts the round trips between a client and a PostgreSQL server, on the wire."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from tests.listeners import Listener, listening
 
 TERMINATE = b"X\x00\x00\x00\x04"
 
@@ -28,7 +29,7 @@ asyncio.run(main())
 }
 
 
-class FlightCounter:
+class FlightCounter(Listener):
     """A TCP proxy that counts flights: runs of data from the client to the server.
 
     A flight starts when the client speaks after the server has, or first of all, so
@@ -38,32 +39,16 @@ class FlightCounter:
 
     def __init__(self, host: str, port: int, delay: float = 0) -> None:
         """Forward to `host` and `port`."""
-        self.target = (host, port)
+        super().__init__(host, port)
         self.delay = delay
         self.flights = 0
         self.connections = 0
-        self.port = 0
-        self.ready = threading.Event()
 
     def take(self) -> tuple[int, int]:
         """Return the flights and the connections since the last call."""
         taken = (self.flights, self.connections)
         self.flights = self.connections = 0
         return taken
-
-    async def serve(self) -> None:
-        """Accept connections until `stop`."""
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self.forward, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self._stopping.wait()
-        server.close()
-
-    def stop(self) -> None:
-        """Accept no more, and drop the connections that there are."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -103,11 +88,5 @@ class FlightCounter:
 def flight_counter(host: str, port: int, delay: float = 0) -> Iterator[FlightCounter]:
     """Run a FlightCounter in a thread of its own."""
     counter = FlightCounter(host, port, delay)
-    thread = threading.Thread(target=asyncio.run, args=[counter.serve()], daemon=True)
-    thread.start()
-    counter.ready.wait()
-    try:
+    with listening(counter):
         yield counter
-    finally:
-        counter.stop()
-        thread.join()

@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import trustme
+
+from tests.listeners import Listener, listening
 
 SSL_REQUEST_BYTES = (
     8  # https://www.postgresql.org/docs/current/protocol-message-formats.html
@@ -47,29 +48,13 @@ def older_tls() -> ssl.SSLContext:
     return context
 
 
-class TlsFront:
+class TlsFront(Listener):
     """Takes clients with TLS alone, and forwards what they say to a server."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
         """Forward to `host` and `port`."""
-        self.target = (host, port)
+        super().__init__(host, port)
         self.context = context
-        self.port = 0
-        self.ready = threading.Event()
-
-    async def serve(self) -> None:
-        """Accept connections until `stop`."""
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self.forward, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self._stopping.wait()
-        server.close()
-
-    def stop(self) -> None:
-        """Accept no more, and drop the connections that there are."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -97,11 +82,5 @@ async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def tls_front(host: str, port: int, context: ssl.SSLContext) -> Iterator[TlsFront]:
     """Run a TlsFront in a thread of its own."""
     front = TlsFront(host, port, context)
-    thread = threading.Thread(target=asyncio.run, args=[front.serve()], daemon=True)
-    thread.start()
-    front.ready.wait()
-    try:
+    with listening(front):
         yield front
-    finally:
-        front.stop()
-        thread.join()
