@@ -9,11 +9,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.subjects import PASTED
 from tests.variants import ROOT
 
 PICTURE = ROOT / "docs" / "latency.svg"
 TITLES = {"read": "GET /users/{id}", "write": "POST /users"}
-PASTED = "as pasted, "
 # What Matplotlib writes that names an address. Nothing in the picture needs it.
 OUTSIDE = r'<!DOCTYPE[^>]*>\n| xmlns:xlink="[^"]*"|xlink:(?=href)'
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))

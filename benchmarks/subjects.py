@@ -17,6 +17,7 @@ from tests.services import RunningService, ServiceEnvironment, install, running_
 from tests.variants import VARIANTS, Variant
 
 REFERENCES = Path(__file__).parent / "references"
+PASTED = "pasted-"  # So begin the names of the services made of pasted snippets.
 
 # The migrate service makes no difference to the service that it runs before.
 MEASURED = [variant for variant in VARIANTS if variant.migrate_service]
@@ -107,7 +108,7 @@ class Laboratory:
     def patterns(self, pool: str) -> Subject:
         """Return the patterns as they are pasted: queuepool, nullpool or neon."""
         return Subject(
-            name=f"pasted-{pool}",
+            name=f"{PASTED}{pool}",
             project=REFERENCES / "patterns",
             environment=self.environment("asyncpg"),
             pooled=pool == "neon",

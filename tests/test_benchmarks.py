@@ -39,6 +39,8 @@ def test_readme_shows_the_picture() -> None:
     picture = (ROOT / "docs" / "latency.svg").read_text(encoding="utf-8")
     for variant in VARIANTS:
         assert f"{variant.pool} {variant.driver}" in picture
+    assert "as pasted (" in picture
+    assert "stroke-dasharray" in picture, "the pasted lines look like the others"
 
 
 def test_section_is_replaced_alone() -> None:
