@@ -6,7 +6,8 @@ at the same time, with one worker each, and take turns under load: round after r
 so that whatever else the machine does meets all of them. The ratio to the floor of the
 same round is the result; the rates themselves say little about another machine.
 
-A second table has three times more clients than a pool has connections.
+The other tables have pools alone: with fewer clients than connections, but more than
+`pool_size`, and with three times more clients than connections.
 """
 
 import argparse
@@ -31,9 +32,11 @@ FLOOR = "floor"
 WARM_UP_SECONDS = 1
 PATTERNS = ["queuepool", "nullpool", "neon"]
 CLIENTS = 32
-MANY_CLIENTS = 45  # Three for each of the 5 + 10 connections of a pool.
+FEW_CLIENTS = 12  # More than `pool_size`, fewer than the 5 + 10 connections of a pool.
+MANY_CLIENTS = 45  # Three for each of the 5 + 10 connections.
 FIXED_POOL = {"DB_POOL_SIZE": "15", "DB_MAX_OVERFLOW": "0"}
 DATABASE = "app/core/database.py"
+SQLALCHEMY_POOL = (DATABASE, "    poolclass=SteadyQueuePool,\n", "")
 NO_QUEUE = [
     (DATABASE, f"admission.place(), {session}()", f"{session}()")
     for session in ("async_session", "read_session")
@@ -59,8 +62,8 @@ def subjects(lab: Laboratory) -> list[Subject]:
     ]
 
 
-def crowded(lab: Laboratory) -> list[Subject]:
-    """Return pools on a direct server: as rendered, without the queue, and fixed."""
+def pools(lab: Laboratory) -> list[Subject]:
+    """Return pools on a direct server: as rendered, changed, and of a fixed size."""
     found = [lab.floor()]
     for variant in MEASURED:
         if (variant.database, variant.pool) == ("postgres", "queuepool"):
@@ -68,6 +71,9 @@ def crowded(lab: Laboratory) -> list[Subject]:
             found += [
                 replace(rendered, name=f"{variant.driver}, 5 + 10"),
                 lab.altered(variant, f"{variant.driver}, no queue", *NO_QUEUE),
+                lab.altered(
+                    variant, f"{variant.driver}, SQLAlchemy's", SQLALCHEMY_POOL
+                ),
                 replace(
                     rendered, name=f"{variant.driver}, 15 + 0", variables=FIXED_POOL
                 ),
@@ -169,8 +175,10 @@ def main() -> None:
     ):
         limits = (options.rounds, CLIENTS, options.seconds)
         parts = Plan(subjects(lab), OPERATIONS, *limits).tables(lab, bouncer)
-        limits = (options.rounds, MANY_CLIENTS, options.seconds)
-        parts += Plan(crowded(lab), ["read", "write"], *limits).tables(lab, bouncer)
+        compared = pools(lab)
+        for clients in (FEW_CLIENTS, MANY_CLIENTS):
+            limits = (options.rounds, clients, options.seconds)
+            parts += Plan(compared, ["read", "write"], *limits).tables(lab, bouncer)
     publish(
         "throughput",
         f"Medians of {options.rounds} rounds of {options.seconds} s.",

@@ -229,7 +229,7 @@ def test_facts_are_those_of_the_variant(
     pooled = variant.pooled_endpoint
     assert facts["Engine"]["Driver"].startswith(variant.driver)
     assert facts["Engine"]["Pool"].startswith(
-        "NullPool" if variant.pool == "nullpool" else "AsyncAdaptedQueuePool"
+        "NullPool" if variant.pool == "nullpool" else "SteadyQueuePool"
     )
     caches = facts["Statement caching"].values()
     assert {cache.split(":")[0] for cache in caches} == {"off" if pooled else "on"}

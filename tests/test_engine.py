@@ -68,7 +68,7 @@ def expected_pool(variant: Variant) -> Report:
     if variant.pool == "nullpool":
         return {"class": "NullPool", "recycle": -1}
     return {
-        "class": "AsyncAdaptedQueuePool",
+        "class": "SteadyQueuePool",
         "size": 5,
         "max_overflow": 10,
         "timeout": 30,

@@ -365,6 +365,7 @@ PSYCOPG = {"driver": "psycopg"}
 POOLED = {"pool": "queuepool"}
 NEON = {"database": "neon"}
 DATABASE = "app/core/database.py"
+POOL = "app/core/pool.py"
 DRIVER = "app/core/driver.py"
 MUTANTS = {
     "no-commit": Mutant(
@@ -422,6 +423,34 @@ MUTANTS = {
         "check_before_use(engine)\n",
         "",
         "test_pool.test_app_checks_its_connections",
+        POOLED,
+    ),
+    "pool-of-sqlalchemy": Mutant(
+        DATABASE,
+        "    poolclass=SteadyQueuePool,\n",
+        "",
+        "test_database.test_pool",
+        POOLED,
+    ),
+    "overflow-closed-at-once": Mutant(
+        POOL,
+        "            self.spare.append((monotonic(), record))\n",
+        "            super()._do_return_conn(record)\n",
+        "test_pool.test_busy_pool_keeps_its_connections",
+        POOLED,
+    ),
+    "overflow-kept-for-ever": Mutant(
+        POOL,
+        "        self._close_longest_idle()\n",
+        "",
+        "test_pool.test_pool_shrinks_to_its_size",
+        POOLED,
+    ),
+    "overflow-left-open": Mutant(
+        POOL,
+        "            entry.close()\n",
+        "",
+        "test_pool.test_disposed_pool_is_empty",
         POOLED,
     ),
     "reads-that-do-not-queue": Mutant(

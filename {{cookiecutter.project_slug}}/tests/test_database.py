@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import event
 {%- if cookiecutter.__pool == 'nullpool' %}
 from sqlalchemy.pool import NullPool
-{%- else %}
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 {%- endif %}
 
 from app.core.database import engine
+{%- if cookiecutter.__pool == 'queuepool' %}
+from app.core.pool import SteadyQueuePool
+{%- endif %}
 
 
 class ConnectionAttemptError(Exception):
@@ -40,7 +41,7 @@ def test_pool() -> None:
 
 def test_pool() -> None:
     pool = engine.pool
-    assert isinstance(pool, AsyncAdaptedQueuePool)
+    assert isinstance(pool, SteadyQueuePool)
     assert pool.size() == 5
     assert pool._max_overflow == 10
     assert pool.timeout() == 30

@@ -26,7 +26,7 @@ from app.core.driver import close_after_timeout, connect, connect_arguments
 from app.core.driver import connect, connect_arguments
 {%- endif %}
 {%- if cookiecutter.__pool == 'queuepool' %}
-from app.core.pool import Admission, check_before_use
+from app.core.pool import Admission, SteadyQueuePool, check_before_use
 {%- endif %}
 {%- if cookiecutter.database == 'neon' and cookiecutter.__pool == 'nullpool' %}
 from app.core.neon import is_direct
@@ -43,6 +43,7 @@ engine = create_async_engine(
 {%- if cookiecutter.__pool == 'nullpool' %}
     poolclass=NullPool,
 {%- else %}
+    poolclass=SteadyQueuePool,
     pool_size=settings.db_pool_size,
     max_overflow=settings.db_max_overflow,
     pool_timeout=settings.db_pool_timeout,

@@ -1,0 +1,121 @@
+"""A busy service keeps the connections that it has opened, and a calm one few."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.conftest import Bakery
+from tests.copies import replace_once
+from tests.flights import FlightCounter, flight_counter
+from tests.pgbouncers import moved
+from tests.prepared import chosen, migrate
+from tests.servers import Database, Server
+from tests.services import ServiceEnvironment, running_service
+from tests.variants import CHOICES
+
+POOL_SIZE = 5
+CLIENTS = 12  # More than the pool's size, and fewer than it has connections.
+REQUESTS = 20  # For each client.
+NETWORK_SECONDS = 0.005  # For one round trip, so that requests overlap.
+OWN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+Environments = Callable[[str], ServiceEnvironment]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service, its database, and the counter before it."""
+
+    url: str
+    database: Database
+    counter: FlightCounter
+
+    def read_at_once(self) -> int:
+        """Let all clients read; return how many connections were opened for them."""
+        self.counter.take()
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(self.read, [REQUESTS] * CLIENTS))
+        return self.counter.take()[1]
+
+    def read(self, requests: int) -> None:
+        """Read, one request after another."""
+        with httpx.Client(base_url=self.url) as client:
+            for _ in range(requests):
+                client.get("/users").raise_for_status()
+
+    def connections(self) -> int:
+        """Return the number of connections that the server has, but for this one."""
+        return int(self.database.execute(OWN)[0][0]) - 1
+
+
+@contextmanager
+def serving(
+    project: Path, environment: ServiceEnvironment, postgres: Server, log: Path
+) -> Iterator[Service]:
+    """Serve a project at a distance from its database."""
+    database = postgres.create_database()
+    migrate(project, environment, database)
+    server = urlsplit(database.url)
+    with flight_counter(
+        server.hostname or "", server.port or 5432, NETWORK_SECONDS
+    ) as counter:
+        url = moved(database.url, counter.port)
+        with running_service(environment, project, log, DATABASE_URL=url) as service:
+            yield Service(service.url, database, counter)
+
+
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_busy_service_keeps_its_connections(
+    bake: Bakery,
+    environments: Environments,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    project = bake(chosen("postgres", "queuepool", driver)).path
+    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+        assert POOL_SIZE < service.read_at_once() <= CLIENTS
+
+
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_calm_service_keeps_few_connections(
+    bake: Bakery,
+    environments: Environments,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    project = bake.fresh(chosen("postgres", "queuepool", driver)).path
+    replace_once(
+        project / "app/core/pool.py", "KEEP_OVERFLOW = 10", "KEEP_OVERFLOW = 1"
+    )
+    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+        service.read_at_once()
+        assert service.connections() > POOL_SIZE
+
+        sleep(1)
+        service.read(CLIENTS)
+        assert service.connections() == POOL_SIZE
+
+
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_pool_of_sqlalchemy_opens_connections_again(
+    bake: Bakery,
+    environments: Environments,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    """A negative control: the same clients, and more connections than clients."""
+    project = bake.fresh(chosen("postgres", "queuepool", driver)).path
+    line = "    poolclass=SteadyQueuePool,\n"
+    replace_once(project / "app/core/database.py", line, "")
+    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+        assert service.read_at_once() > CLIENTS
