@@ -1,11 +1,13 @@
 """What each pool does to the server's connections when 500 clients come at once.
 
 The server takes 100 connections, PostgreSQL's default. PgBouncer holds 20 of them and
-takes 1000 clients. Each service has one worker.
+takes 1000 clients; it runs only while it is measured. Each service has one worker.
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -13,7 +15,7 @@ from statistics import median
 from benchmarks.document import publish, table
 from benchmarks.load import Load, load, require_wrk
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from tests.pgbouncers import PgBouncer, pgbouncer
+from tests.pgbouncers import pgbouncer
 from tests.prepared import watched
 from tests.servers import Database
 
@@ -27,11 +29,9 @@ HEADER = [
 
 @dataclass
 class Contender:
-    """A service, its way to the server, and what its clients saw in each round."""
+    """A service, and what its clients saw in each round."""
 
     subject: Subject
-    way: str
-    url: str
     loads: list[Load] = field(default_factory=list)
     most: int = 0  # The most server connections that it had.
 
@@ -39,19 +39,31 @@ class Contender:
         """Put a fresh process under load, and watch the server."""
         with (
             tempfile.TemporaryDirectory() as folder,
-            self.subject.running(Path(folder), self.url) as service,
+            self.way_to(database) as url,
+            self.subject.running(Path(folder), url) as service,
             watched(database) as watch,
         ):
             found = load(service.url, "read", clients=clients, seconds=seconds)
         self.loads.append(found)
         self.most = max(self.most, watch.most)
 
+    @contextmanager
+    def way_to(self, database: Database) -> Iterator[str]:
+        """Return the URL of a database: the server's own, or that of a PgBouncer."""
+        if not self.subject.pooled:
+            yield database.url
+            return
+        with pgbouncer(
+            database.url, max_prepared_statements=200, default_pool_size=SERVER_POOL
+        ) as bouncer:
+            yield bouncer.url(database)
+
     def row(self) -> tuple[str, ...]:
         """Write it as a row: medians, the worst, and sums."""
         unavailable = sum(found.statuses.get("503", 0) for found in self.loads)
         return (
             self.subject.name,
-            self.way,
+            "PgBouncer" if self.subject.pooled else "direct",
             str(self.most),
             f"{median(found.rate for found in self.loads):.0f}",
             f"{median(found.p50 for found in self.loads):.0f}",
@@ -63,21 +75,15 @@ class Contender:
         )
 
 
-def contenders(
-    lab: Laboratory, database: Database, bouncer: PgBouncer
-) -> list[Contender]:
+def contenders(lab: Laboratory) -> list[Contender]:
     """Return the variants of a direct server, and those behind PgBouncer.
 
     Behind PgBouncer, the engine of a Neon variant is the same.
     """
-    ways = {
-        "postgres": ("direct", database.url),
-        "pgbouncer": ("PgBouncer", bouncer.url(database)),
-    }
     return [
-        Contender(lab.variant(variant), *ways[variant.database])
+        Contender(lab.variant(variant))
         for variant in MEASURED
-        if variant.database in ways
+        if variant.database != "neon"
     ]
 
 
@@ -89,14 +95,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500)
     options = parser.parse_args()
     require_wrk()
-    with (
-        laboratory(max_connections=str(MAX_CONNECTIONS)) as lab,
-        pgbouncer(
-            lab.server.url, max_prepared_statements=200, default_pool_size=SERVER_POOL
-        ) as bouncer,
-    ):
+    with laboratory(max_connections=str(MAX_CONNECTIONS)) as lab:
         database = lab.database()
-        found = contenders(lab, database, bouncer)
+        found = contenders(lab)
         for _ in range(options.rounds):
             for contender in found:
                 contender.take_turn(database, options.clients, options.seconds)
