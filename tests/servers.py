@@ -49,6 +49,14 @@ class Database:
             cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
+    def connections(self) -> int:
+        """Return how many connections of clients the database has, but for this one."""
+        [(number,)] = self.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return int(number)
+
 
 class Server:
     """A PostgreSQL server that is there already, named by the URL of a database."""

@@ -837,11 +837,7 @@ def clients_left(servers: Servers, site: Site) -> int:
     if site.variant.database == "pgbouncer":
         rows = servers.bouncer.show("CLIENTS")
         return sum(row["database"] == site.database.name for row in rows)
-    [(number,)] = site.database.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    )
-    return int(number)
+    return site.database.connections()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -24,9 +24,6 @@ POOL_SIZE = 5
 CLIENTS = 12  # More than the pool's size, and fewer than it has connections.
 REQUESTS = 20  # For each client.
 NETWORK_SECONDS = 0.005  # For one round trip, so that requests overlap.
-OWN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-
-Environments = Callable[[str], ServiceEnvironment]
 
 
 @dataclass(frozen=True)
@@ -50,10 +47,6 @@ class Service:
             for _ in range(requests):
                 client.get("/users").raise_for_status()
 
-    def connections(self) -> int:
-        """Return the number of connections that the server has, but for this one."""
-        return int(self.database.execute(OWN)[0][0]) - 1
-
 
 @contextmanager
 def serving(
@@ -71,51 +64,47 @@ def serving(
             yield Service(service.url, database, counter)
 
 
-@pytest.mark.parametrize("driver", CHOICES["driver"])
-def test_busy_service_keeps_its_connections(
+Serve = Callable[..., AbstractContextManager[Service]]
+
+
+@pytest.fixture(params=CHOICES["driver"])
+def serve(
+    request: pytest.FixtureRequest,
     bake: Bakery,
-    environments: Environments,
+    environments: Callable[[str], ServiceEnvironment],
     postgres: Server,
     tmp_path: Path,
-    driver: str,
-) -> None:
-    project = bake(chosen("postgres", "queuepool", driver)).path
-    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+) -> Serve:
+    """Serve the variant with a pool and each driver, with changes to its files."""
+    driver: str = request.param
+
+    def start(*changes: tuple[str, str, str]) -> AbstractContextManager[Service]:
+        project = bake.fresh(chosen("postgres", "queuepool", driver)).path
+        for file, old, new in changes:
+            replace_once(project / file, old, new)
+        return serving(project, environments(driver), postgres, tmp_path / "log")
+
+    return start
+
+
+def test_busy_service_keeps_its_connections(serve: Serve) -> None:
+    with serve() as service:
         assert POOL_SIZE < service.read_at_once() <= CLIENTS
 
 
-@pytest.mark.parametrize("driver", CHOICES["driver"])
-def test_calm_service_keeps_few_connections(
-    bake: Bakery,
-    environments: Environments,
-    postgres: Server,
-    tmp_path: Path,
-    driver: str,
-) -> None:
-    project = bake.fresh(chosen("postgres", "queuepool", driver)).path
-    replace_once(
-        project / "app/core/pool.py", "KEEP_OVERFLOW = 10", "KEEP_OVERFLOW = 1"
-    )
-    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+def test_calm_service_keeps_few_connections(serve: Serve) -> None:
+    impatient = ("app/core/pool.py", "KEEP_OVERFLOW = 10", "KEEP_OVERFLOW = 1")
+    with serve(impatient) as service:
         service.read_at_once()
-        assert service.connections() > POOL_SIZE
+        assert service.database.connections() > POOL_SIZE
 
         sleep(1)
         service.read(CLIENTS)
-        assert service.connections() == POOL_SIZE
+        assert service.database.connections() == POOL_SIZE
 
 
-@pytest.mark.parametrize("driver", CHOICES["driver"])
-def test_pool_of_sqlalchemy_opens_connections_again(
-    bake: Bakery,
-    environments: Environments,
-    postgres: Server,
-    tmp_path: Path,
-    driver: str,
-) -> None:
+def test_pool_of_sqlalchemy_opens_connections_again(serve: Serve) -> None:
     """A negative control: the same clients, and more connections than clients."""
-    project = bake.fresh(chosen("postgres", "queuepool", driver)).path
-    line = "    poolclass=SteadyQueuePool,\n"
-    replace_once(project / "app/core/database.py", line, "")
-    with serving(project, environments(driver), postgres, tmp_path / "log") as service:
+    stock = ("app/core/database.py", "    poolclass=SteadyQueuePool,\n", "")
+    with serve(stock) as service:
         assert service.read_at_once() > CLIENTS
