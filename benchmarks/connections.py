@@ -15,9 +15,9 @@ from statistics import median
 from benchmarks.document import publish, table
 from benchmarks.load import Load, load, require_wrk
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from tests.pgbouncers import pgbouncer
-from tests.prepared import watched
-from tests.servers import Database
+from lab.pgbouncers import pgbouncer
+from lab.prepared import watched
+from lab.servers import Database
 
 MAX_CONNECTIONS = 100
 SERVER_POOL = 20

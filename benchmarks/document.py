@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.variants import ROOT
+from lab.variants import ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 

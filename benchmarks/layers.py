@@ -9,7 +9,7 @@ import psutil
 from benchmarks.document import publish, table
 from benchmarks.load import load, require_wrk
 from benchmarks.subjects import MEASURED, REFERENCES, laboratory
-from tests.services import RunningService
+from lab.services import RunningService
 
 CLIENTS = 5  # As many as the pool keeps, so that nothing waits and nothing overflows.
 MAIN = "app/main.py"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.subjects import PASTED
-from tests.variants import ROOT
+from lab.variants import ROOT
 
 PICTURE = ROOT / "docs" / "latency.svg"
 TITLES = {"read": "GET /users/{id}", "write": "POST /users"}

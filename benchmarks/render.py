@@ -22,7 +22,7 @@ from cookiecutter import generate
 from cookiecutter import main as main_module
 
 from benchmarks.document import publish, table
-from tests.variants import ROOT
+from lab.variants import ROOT
 
 TEMPLATE = "this template"
 FLOOR = "one empty file"

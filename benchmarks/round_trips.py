@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from benchmarks.document import publish, table
 from benchmarks.picture import Line, draw
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from tests.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
-from tests.neon import make_certificates
-from tests.pgbouncers import moved
-from tests.services import RunningService
-from tests.symptoms import tls_server
+from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
+from lab.neon.look_alike import make_certificates
+from lab.pgbouncers import moved
+from lab.services import RunningService
+from lab.symptoms import tls_server
 
 DISTANCES = [0, 1, 5, 20]  # Milliseconds of a round trip.
 WARM_UP = 8  # psycopg prepares a statement when it runs it for the sixth time.

@@ -15,9 +15,9 @@ import psutil
 from benchmarks.document import publish, table
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
 from environments.rendering import render
-from tests.containers import docker
-from tests.images import size as size_of
-from tests.services import clean_environment
+from lab.containers import docker
+from lab.images import size as size_of
+from lab.services import clean_environment
 
 IMPORT_FLOOR = "import fastapi, sqlmodel"
 IMPORT_SERVICE = "import app.main"

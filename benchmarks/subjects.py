@@ -10,11 +10,11 @@ from shutil import copytree
 
 from benchmarks.load import USERS
 from environments.rendering import render
-from tests.copies import replace_once
-from tests.prepared import copy_database, migrate
-from tests.servers import Database, OwnServer, own_server
-from tests.services import RunningService, ServiceEnvironment, install, running_service
-from tests.variants import VARIANTS, Variant
+from lab.copies import replace_once
+from lab.prepared import copy_database, migrate
+from lab.servers import Database, OwnServer, own_server
+from lab.services import RunningService, ServiceEnvironment, install, running_service
+from lab.variants import VARIANTS, Variant
 
 REFERENCES = Path(__file__).parent / "references"
 PASTED = "pasted-"  # So begin the names of the services made of pasted snippets.

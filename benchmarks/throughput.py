@@ -24,8 +24,8 @@ import psutil
 from benchmarks.document import publish, table
 from benchmarks.load import Load, load, require_wrk
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from tests.pgbouncers import PgBouncer, pgbouncer
-from tests.services import RunningService
+from lab.pgbouncers import PgBouncer, pgbouncer
+from lab.services import RunningService
 
 OPERATIONS = ["read", "list", "write"]
 FLOOR = "floor"

@@ -1,8 +1,8 @@
 """How many round trips to the database a request costs, by rule.
 
-A round trip is a time that the service waits for the network. `tests/test_compare.py`
-counts them on the wire: those of requests without TLS, those of a new connection also
-with TLS.
+A round trip is a time that the service waits for the network.
+`tests/comparison/test_compare.py` counts them on the wire: those of requests without
+TLS, those of a new connection also with TLS.
 
 - A statement costs 1. On asyncpg it costs 2, to prepare and to execute, unless the
   connection keeps it prepared from an earlier request: that needs a pool that keeps

@@ -3,23 +3,21 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cookiecutter import hooks
 from cookiecutter.config import DEFAULT_CONFIG
-from cookiecutter.main import cookiecutter
-from pytest_cookies.plugin import Cookies, Result
+from pytest_cookies.plugin import Cookies
 
-from tests.containers import require_docker
-from tests.servers import Server, own_server
-from tests.services import ServiceEnvironment, install, lift_upper_bounds
-from tests.variants import ROOT, VARIANTS, Variant
+from lab.containers import missing_part
+from lab.projects import Bakery, Project
+from lab.servers import Server, own_server
+from lab.services import ServiceEnvironment, install, lift_upper_bounds
+from lab.variants import VARIANTS, Variant
 
 REPORTS = pytest.StashKey[list[list[str]]]()
 
@@ -59,85 +57,6 @@ def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     if lines:
         title = request.module.__doc__.splitlines()[0].rstrip(".")
         request.config.stash[REPORTS].append([title, *lines])
-
-
-@dataclass(frozen=True)
-class Project:
-    """A baked project."""
-
-    path: Path
-    answers: Mapping[str, Any]
-    variant: Variant | None = None
-
-    def read(self, name: str) -> str:
-        """Return the text of a file, with its line endings as they are."""
-        return (self.path / name).read_bytes().decode()
-
-    def files(self) -> list[str]:
-        """Return the paths of all files, sorted."""
-        return files_of(self.path)
-
-    def tree(self) -> dict[str, tuple[bytes, bool]]:
-        """Return the content of every file and whether it is executable."""
-        return tree_of(self.path)
-
-
-class Bakery:
-    """Bakes projects, and remembers them."""
-
-    def __init__(self, cookies: Cookies) -> None:
-        """Bake with the given pytest-cookies helper."""
-        self._cookies = cookies
-        self._projects: dict[str, Project] = {}
-
-    def __call__(self, variant: Variant | None = None, /, **answers: object) -> Project:
-        """Return the project for a variant, for other answers, or for both."""
-        answers = {**(variant.answers if variant else {}), **answers}
-        key = repr(sorted(answers.items()))
-        if key not in self._projects:
-            self._projects[key] = self.fresh(variant, **answers)
-        return self._projects[key]
-
-    def fresh(self, variant: Variant | None = None, /, **answers: object) -> Project:
-        """Bake a project, whether or not it has been baked before."""
-        answers = {**(variant.answers if variant else {}), **answers}
-        result = self.attempt(**answers)
-        if result.exception is not None:
-            message = f"cannot bake {answers}: {result.exception!r}"
-            raise AssertionError(message) from result.exception
-        assert result.project_path is not None
-        return Project(result.project_path, result.context, variant)
-
-    def attempt(self, **answers: object) -> Result:
-        """Bake, and return what pytest-cookies reports."""
-        return self._cookies.bake(extra_context=answers, template=str(ROOT))
-
-
-def files_of(folder: Path) -> list[str]:
-    """Return the paths of all files below a folder, sorted, with forward slashes."""
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if not path.is_dir()
-    )
-
-
-def tree_of(folder: Path) -> dict[str, tuple[bytes, bool]]:
-    """Return the content of every file below a folder and whether it is executable."""
-    return {
-        name: ((folder / name).read_bytes(), os.access(folder / name, os.X_OK))
-        for name in files_of(folder)
-    }
-
-
-def literal(text: str) -> str:
-    """Write a value so that Cookiecutter, which renders answers, gets it unchanged."""
-    return text.replace("{", "{{ '{' }}")
-
-
-def render(output_dir: Path, **options: Any) -> Path:
-    """Run Cookiecutter on this template from Python."""
-    return Path(cookiecutter(str(ROOT), output_dir=str(output_dir), **options))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -218,4 +137,8 @@ def environment(
 @pytest.fixture(scope="session")
 def docker_engine() -> None:
     """Require a Docker engine: without one, skip and say why; under CI=true, fail."""
-    require_docker()
+    if missing := missing_part():
+        message = f"needs a running Docker with Compose v2: {missing}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)

@@ -1,0 +1,1 @@
+"""The laboratory: it runs real things, for the tests and for the benchmarks."""

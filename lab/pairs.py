@@ -1,0 +1,36 @@
+"""Pairwise coverage: few variants that hold every pair of answers."""
+
+from collections.abc import Collection, Sequence
+from itertools import combinations
+
+from lab.variants import Variant
+
+Answer = tuple[str, object]
+Pair = frozenset[Answer]
+
+
+def pairs_of(variant: Variant, questions: Sequence[str]) -> set[Pair]:
+    """Return every pair of answers that the variant holds."""
+    answers = [(name, getattr(variant, name)) for name in questions]
+    return {frozenset(pair) for pair in combinations(answers, 2)}
+
+
+def pairs_of_all(variants: Collection[Variant], questions: Sequence[str]) -> set[Pair]:
+    """Return every pair of answers that one of the variants holds."""
+    return {pair for variant in variants for pair in pairs_of(variant, questions)}
+
+
+def covering_variants(
+    variants: Sequence[Variant], questions: Sequence[str]
+) -> list[Variant]:
+    """Choose variants that together hold every pair of answers that all hold.
+
+    Each choice is the first of those that add the most pairs.
+    """
+    missing = pairs_of_all(variants, questions)
+    chosen: list[Variant] = []
+    while missing:
+        best = max(variants, key=lambda each: len(missing & pairs_of(each, questions)))
+        missing -= pairs_of(best, questions)
+        chosen.append(best)
+    return chosen

@@ -1,0 +1,159 @@
+"""Rendered services that run: their environments, their commands, their processes."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.servers import free_port
+
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ServiceEnvironment:
+    """A virtual environment with what a rendered `pyproject.toml` asks for."""
+
+    path: Path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment."""
+        return self.path / "bin" / "python"
+
+    def run(
+        self,
+        project: Path,
+        *command: str,
+        check: bool = True,
+        timeout: float = 300,
+        **variables: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python -m COMMAND` in the project, with `variables` set.
+
+        Raises AssertionError with the whole output if `check` is true and the
+        command fails.
+        """
+        completed = subprocess.run(
+            [self.python, "-m", *command],
+            cwd=project,
+            env=clean_environment(self, variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and completed.returncode:
+            message = f"{command} failed:\n{completed.stdout}\n{completed.stderr}"
+            raise AssertionError(message)
+        return completed
+
+    def run_script(self, script: str, *arguments: str, **variables: str) -> None:
+        """Run a Python script that is given as text, with `variables` set."""
+        subprocess.run(
+            [self.python, "-c", script, *arguments],
+            env=clean_environment(self, variables),
+            check=True,
+        )
+
+
+def clean_environment(
+    environment: ServiceEnvironment, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Return this process's environment without settings of other projects."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABASE_URL", "TEST_DATABASE", "DB_", "PG"))
+        and name not in ("DEBUG", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
+    }
+    search = f"{environment.path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return inherited | {"PATH": search} | dict(variables)
+
+
+def install(project: Path, path: Path, *options: str) -> ServiceEnvironment:
+    """Install what `project` asks for, with `uv sync`, into an environment at `path`.
+
+    `options` go to `uv sync`. No lock file is left in the project.
+    """
+    subprocess.run(
+        ["uv", "sync", "--quiet", *options],
+        cwd=project,
+        env={name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        | {"UV_PROJECT_ENVIRONMENT": str(path)},
+        check=True,
+    )
+    (project / "uv.lock").unlink(missing_ok=True)
+    return ServiceEnvironment(path)
+
+
+def lift_upper_bounds(project: Path) -> None:
+    """Let the dependencies of `project` be as new as they come."""
+    pyproject = project / "pyproject.toml"
+    pyproject.write_text(re.sub(r",<[0-9.]+(?=\")", "", pyproject.read_text()))
+
+
+class RunningService:
+    """A service that uvicorn serves on a port of the loopback device."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        """Wrap a process that was started already."""
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+
+    def wait_until_live(self) -> None:
+        """Wait for the liveness probe; raises RuntimeError with the log otherwise."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/health/live", timeout=2).close()
+            except (urllib.error.URLError, OSError):
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise RuntimeError(self.log.read_text()) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, signal_number: int = signal.SIGTERM, timeout: float = 40) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(timeout)
+
+
+@contextmanager
+def running_service(
+    environment: ServiceEnvironment,
+    project: Path,
+    log: Path,
+    *options: str,
+    **variables: str,
+) -> Iterator[RunningService]:
+    """Serve the project with uvicorn, `options` and `variables`; stop it at the end."""
+    port = free_port()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [
+                environment.python,
+                *("-m", "uvicorn", "app.main:app", "--port", str(port), *options),
+            ],
+            cwd=project,
+            env=clean_environment(environment, variables),
+            stdout=output,
+            stderr=output,
+        )
+    service = RunningService(process, port, log)
+    try:
+        service.wait_until_live()
+        yield service
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

@@ -1,0 +1,227 @@
+"""Rendered projects that run under Docker Compose, as their README says."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lab.containers import docker
+from lab.servers import free_port
+
+WAIT_SECONDS = 90
+# What a stack reads from `.env` must not come from the person's environment.
+SETTINGS = re.compile(r"COMPOSE_|NEON_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$")
+NEVER_STARTED = "0001-01-01T00:00:00Z"
+DETACHED = ("--detach", "--wait")
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until `condition` holds; raises AssertionError that says what was missing."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"in {WAIT_SECONDS} s: not {what}"
+        time.sleep(0.2)
+
+
+class Stack:
+    """A project under Docker Compose, with ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use the project in `folder`, which gets a `.env`."""
+        self.folder = folder
+        self.api_port = free_port()
+        self.db_port = free_port()
+
+    def command(
+        self, *command: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, with no settings but those in its `.env`."""
+        completed = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check and completed.returncode:
+            output = f"{completed.stdout}\n{completed.stderr}"
+            message = f"{shlex.join(command)}: {completed.returncode}\n{output}"
+            raise AssertionError(message)
+        return completed
+
+    def compose(
+        self, *arguments: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose ARGUMENTS` in the project."""
+        return self.command("docker", "compose", *arguments, check=check)
+
+    def readme_commands(self) -> list[list[str]]:
+        """Return the commands of the README's quick start, up to the stack that runs.
+
+        `docker compose up` is given the options that make it return.
+        """
+        readme = (self.folder / "README.md").read_text(encoding="utf-8")
+        _, _, section = readme.partition("\n## Quick start\n")
+        section, _, _ = section.partition("\n## ")
+        lines = [
+            shlex.split(line)
+            for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+            for line in block.splitlines()
+            if line.startswith(("cp ", "docker "))
+        ]
+        return [
+            [*line, *DETACHED] if line[:3] == ["docker", "compose", "up"] else line
+            for line in lines
+        ]
+
+    def configure(self, **settings: str | None) -> None:
+        """Copy `.env.example` to `.env` as the README says, then change settings.
+
+        The ports become the stack's own. None removes a setting.
+        """
+        self.command("cp", ".env.example", ".env")
+        path = self.folder / ".env"
+        ports = {"API_PORT": str(self.api_port)}
+        if "DB_PORT=" in path.read_text(encoding="utf-8"):
+            ports["DB_PORT"] = str(self.db_port)
+        for name, value in {**ports, **settings}.items():
+            replace_setting(path, name, value)
+
+    def start(self) -> None:
+        """Run the README's commands after `configure`."""
+        copy, *commands = self.readme_commands()
+        assert copy == ["cp", ".env.example", ".env"]
+        assert commands
+        for command in commands:
+            self.command(*command)
+
+    def up(self, *options: str) -> None:
+        """Start the stack and wait until it is healthy."""
+        self.compose(*options, "up", "--build", *DETACHED)
+
+    def remove(self) -> None:
+        """Remove the stack's containers, networks and volumes."""
+        options = ("--volumes", "--remove-orphans", "--timeout", "1")
+        self.compose("--profile", "migrate", "down", *options, check=False)
+
+    def container(self, service: str) -> dict[str, Any]:
+        """Return what Docker knows about a service's container."""
+        identifier = self.compose("ps", "--all", "--quiet", service).stdout.strip()
+        inspected: list[dict[str, Any]] = json.loads(
+            docker("inspect", identifier).stdout
+        )
+        return inspected[0]
+
+    def services(self) -> set[str]:
+        """Return the services that have a container, running or not."""
+        return set(self.compose("ps", "--all", "--services").stdout.split())
+
+    def started(self, service: str) -> bool:
+        """Tell whether a service's container was ever started."""
+        if service not in self.services():
+            return False
+        started: str = self.container(service)["State"]["StartedAt"]
+        return started != NEVER_STARTED
+
+    def healthy(self) -> bool:
+        """Tell whether Docker takes the API for healthy."""
+        status: str = self.container("api")["State"]["Health"]["Status"]
+        return status == "healthy"
+
+    def logs(self, service: str) -> str:
+        """Return what a service has logged."""
+        return self.compose("logs", "--no-log-prefix", service, check=False).stdout
+
+    def variable(self, name: str) -> str:
+        """Return an environment variable as the API's container has it."""
+        options = ("--rm", "--no-deps")
+        return self.compose("run", *options, "api", "printenv", name).stdout.strip()
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client of the API."""
+        url = f"http://127.0.0.1:{self.api_port}"
+        return httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def create_users(self, *names: str) -> list[dict[str, Any]]:
+        """Create users over HTTP, and return them as the API does."""
+        with self.client() as client:
+            responses = [
+                client.post("/users", json={"name": name, "email": f"{name}@a.example"})
+                for name in names
+            ]
+        statuses = [response.status_code for response in responses]
+        assert set(statuses) == {201}, f"{statuses}\n{self.logs('api')}"
+        return [response.json() for response in responses]
+
+    def users(self) -> list[dict[str, Any]]:
+        """Read all users over HTTP: as a list, and one by one, which must agree."""
+        with self.client() as client:
+            response = client.get("/users", params={"limit": 100})
+            assert response.status_code == httpx.codes.OK, response.text
+            users: list[dict[str, Any]] = response.json()
+            assert users == [client.get(f"/users/{u['id']}").json() for u in users]
+        return users
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without the settings of a stack."""
+    return {name: text for name, text in os.environ.items() if not SETTINGS.match(name)}
+
+
+def replace_setting(path: Path, name: str, value: str | None) -> None:
+    """Give a setting of an `.env` file, which must be there, a value, or remove it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    (number,) = (i for i, line in enumerate(lines) if line.startswith(f"{name}="))
+    lines[number : number + 1] = [] if value is None else [f"{name}={value}"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """Return the stack of a project, and remove what it started at the end."""
+    stack = Stack(folder)
+    try:
+        yield stack
+    finally:
+        if (folder / ".env").exists():
+            stack.remove()
+
+
+@contextmanager
+def neon_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
+    """Run a plain Postgres as `NAME-pooler` and `NAME` on a network `NAME`.
+
+    Yields the two URLs, which hold the password as it is.
+    """
+    hosts = (f"{name}-pooler", name)
+    aliases = [f"--network-alias={host}" for host in hosts]
+    account = {
+        "POSTGRES_USER": "app",
+        "POSTGRES_PASSWORD": password,
+        "POSTGRES_DB": "app",
+    }
+    variables = [f"--env={variable}={value}" for variable, value in account.items()]
+    options = ("--detach", f"--name={name}", f"--network={name}")
+    docker("network", "create", name)
+    try:
+        docker("run", *options, *aliases, *variables, "postgres:17")
+        check = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", "app")
+        wait_until(
+            lambda: docker(*check, check=False).returncode == 0, "a Postgres for neon"
+        )
+        pooled, direct = (f"postgresql://app:{password}@{host}/app" for host in hosts)
+        yield pooled, direct
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+        docker("network", "rm", name, check=False)

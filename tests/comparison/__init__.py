@@ -1,0 +1,1 @@
+"""Tests of `compare.py` and the presets."""

@@ -1,0 +1,1 @@
+"""Tests of what the template renders, asks and refuses."""

@@ -1,0 +1,1 @@
+"""Tests of what this repository keeps beside the template."""

@@ -1,0 +1,1 @@
+"""Tests of a rendered service: its code, its settings, its own tests."""

@@ -1,0 +1,194 @@
+"""A request costs no more round trips to the database than it must.
+
+The figures are exact: a proxy counts them on the wire.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
+from lab.projects import Bakery
+from lab.servers import Database, Server
+from lab.services import ServiceEnvironment, running_service
+from lab.variants import VARIANTS, Variant
+
+WARM_UP = 8  # psycopg prepares a statement when it runs it for the sixth time.
+REQUESTS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A service behind a counter, and what the bare driver's connection costs."""
+
+    variant: Variant
+    client: httpx.Client
+    counter: FlightCounter
+    set_up: int
+
+    def flights(self, request: Callable[[int], httpx.Response]) -> set[int]:
+        """Return the numbers of flights that several warm requests took."""
+        for number in range(WARM_UP):
+            request(number).raise_for_status()
+        self.counter.take()
+        counted = set()
+        for number in range(WARM_UP, WARM_UP + REQUESTS):
+            request(number).raise_for_status()
+            counted.add(self.counter.take()[0])
+        return counted
+
+
+@contextmanager
+def measuring(
+    variant: Variant,
+    project: Path,
+    environment: ServiceEnvironment,
+    database: Database,
+    log: Path,
+    **settings: str,
+) -> Iterator[Measured]:
+    """Serve a project, with a counter between it and the server."""
+    environment.run(
+        project,
+        *("alembic", "upgrade", "head"),
+        DATABASE_URL=database.url,
+        DATABASE_URL_DIRECT=database.url,
+    )
+    server = urlsplit(database.url)
+    with flight_counter(server.hostname or "", server.port or 5432) as counter:
+        url = database.url.replace(f":{server.port}/", f":{counter.port}/")
+        environment.run_script(OPEN_A_CONNECTION[variant.driver], url)
+        set_up = counter.take()[0]
+        with (
+            running_service(
+                environment, project, log, DATABASE_URL=url, **settings
+            ) as service,
+            httpx.Client(base_url=service.url) as client,
+        ):
+            yield Measured(variant, client, counter, set_up)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[variant for variant in VARIANTS if variant.migrate_service],
+    ids=str,
+)
+def measured(
+    request: pytest.FixtureRequest,
+    bake: Bakery,
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Measured]:
+    """Serve a variant as it is rendered."""
+    variant: Variant = request.param
+    with measuring(
+        variant,
+        bake(variant).path,
+        environments(variant.driver),
+        postgres.create_database(),
+        tmp_path_factory.mktemp("round-trips") / "log",
+    ) as found:
+        yield found
+
+
+Measure = Callable[..., AbstractContextManager[Measured]]
+
+
+@pytest.fixture
+def measure(
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+    tmp_path: Path,
+) -> Measure:
+    """Serve a project of a variant with other settings."""
+
+    def start(
+        variant: Variant, project: Path, **settings: str
+    ) -> AbstractContextManager[Measured]:
+        environment = environments(variant.driver)
+        database = postgres.create_database()
+        log = tmp_path / "log"
+        return measuring(variant, project, environment, database, log, **settings)
+
+    return start
+
+
+def expected(measured: Measured, statements: int) -> int:
+    """Return the flights of `statements` statements in the measured variant.
+
+    Without a statement cache, asyncpg asks for a statement's types first, which
+    costs one more for the query. BEGIN and COMMIT have no types.
+    """
+    variant = measured.variant
+    set_up = measured.set_up if variant.pool == "nullpool" else 0
+    prepares = variant.driver == "asyncpg" and (
+        variant.pooled_endpoint or variant.pool == "nullpool"
+    )
+    return set_up + statements + prepares
+
+
+def test_read(measured: Measured) -> None:
+    user = measured.client.post("/users", json={"name": "Ada", "email": "ada@x.org"})
+    path = f"/users/{user.json()['id']}"
+
+    flights = measured.flights(lambda _: measured.client.get(path))
+
+    assert flights == {expected(measured, 1)}
+
+
+def test_list(measured: Measured) -> None:
+    flights = measured.flights(lambda _: measured.client.get("/users"))
+
+    assert flights == {expected(measured, 1)}
+
+
+def test_write(measured: Measured) -> None:
+    def create(number: int) -> httpx.Response:
+        user = {"name": "Bob", "email": f"bob-{number}@x.org"}
+        return measured.client.post("/users", json=user)
+
+    assert measured.flights(create) == {expected(measured, 3)}
+
+
+# How a ping of SQLAlchemy's goes: BEGIN, an empty query and ROLLBACK, or a query alone.
+PING = {"asyncpg": 3, "psycopg": 1}
+
+
+@pytest.mark.parametrize("driver", PING)
+@pytest.mark.parametrize("ping_after_idle", [0, 30])
+def test_ping_before_use(
+    bake: Bakery, measure: Measure, driver: str, ping_after_idle: int
+) -> None:
+    """With 0 every connection is tried before it is used, as with pool_pre_ping."""
+    variant = direct_pool(driver)
+    settings = {"DB_PING_AFTER_IDLE": str(ping_after_idle)}
+    with measure(variant, bake(variant).path, **settings) as measured:
+        flights = measured.flights(lambda _: measured.client.get("/users"))
+
+    assert flights == {1 if ping_after_idle else 1 + PING[driver]}
+
+
+def test_counter_counts_the_transaction_of_a_read(
+    bake: Bakery, measure: Measure
+) -> None:
+    """A negative control: reads in a transaction cost two round trips more."""
+    variant = direct_pool("asyncpg")
+    project = bake.fresh(variant).path
+    users = project / "app" / "routers" / "users.py"
+    users.write_text(users.read_text().replace("ReadSessionDep", "SessionDep"))
+    with measure(variant, project) as measured:
+        flights = measured.flights(lambda _: measured.client.get("/users"))
+
+    assert flights == {3}
+
+
+def direct_pool(driver: str) -> Variant:
+    """Return the variant with a pool on a direct connection."""
+    name = f"postgres-queuepool-{driver}-migrate"
+    return next(variant for variant in VARIANTS if variant.id == name)
