@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 
 from benchmarks.document import publish, table
@@ -46,7 +46,7 @@ def time_start(subject: Subject, folder: Path, url: str) -> tuple[float, float]:
     """Return the seconds to the first answer from the database, and megabytes then."""
     start = perf_counter()
     with subject.running(folder, url) as service:
-        httpx.get(f"{service.url}/users/1").raise_for_status()
+        httpx2.get(f"{service.url}/users/1").raise_for_status()
         passed = perf_counter() - start
         memory = psutil.Process(service.process.pid).memory_info().rss
     return passed, memory / MEGA

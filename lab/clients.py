@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-import httpx
+import httpx2
 
 from lab.servers import Database
 
@@ -53,7 +53,9 @@ class Answer:
     @property
     def is_unavailable(self) -> bool:
         """Whether the service said 503, and when to come back."""
-        return self.status == httpx.codes.SERVICE_UNAVAILABLE and bool(self.retry_after)
+        return self.status == httpx2.codes.SERVICE_UNAVAILABLE and bool(
+            self.retry_after
+        )
 
 
 @dataclass
@@ -241,7 +243,7 @@ class Load:
                 group.create_task(self._client(number))
 
     async def _client(self, number: int) -> None:
-        async with httpx.AsyncClient(
+        async with httpx2.AsyncClient(
             base_url=self.urls[number % len(self.urls)],
             timeout=REQUEST_SECONDS,
             verify=NO_TLS,
@@ -265,7 +267,7 @@ class Client:
     """One client: it works through the operations, one request at a time."""
 
     def __init__(
-        self, number: int, http: httpx.AsyncClient, record: Record, prefix: str
+        self, number: int, http: httpx2.AsyncClient, record: Record, prefix: str
     ) -> None:
         """Name the client by its number; `prefix` tells one load from another."""
         self.number = number
@@ -369,7 +371,7 @@ class Client:
             person.deleted = True
             await self.send("read deleted", 404, "GET", f"/users/{person.id}")
 
-    def check(self, person: Person, response: httpx.Response) -> None:
+    def check(self, person: Person, response: httpx2.Response) -> None:
         """Note where a response shows another user than the one that was written."""
         shown = response.json()
         expected = (person.id, person.email)
@@ -385,13 +387,13 @@ class Client:
         method: str,
         path: str,
         body: dict[str, str] | None = None,
-    ) -> httpx.Response | None:
+    ) -> httpx2.Response | None:
         """Send a request and record its answer; return the response if as expected."""
         started = time.monotonic()
-        response: httpx.Response | None = None
+        response: httpx2.Response | None = None
         try:
             response = await self.http.request(method, path, json=body)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             detail = repr(error)
         else:
             detail = response.text[:300]

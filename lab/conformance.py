@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import schemathesis
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
@@ -85,7 +85,7 @@ class Document:
             return set()
         return {method.upper() for method in self.schema[path]}
 
-    def faults(self, path: str, response: httpx.Response) -> list[str]:
+    def faults(self, path: str, response: httpx2.Response) -> list[str]:
         """Say where an answer departs from what is documented for `path`.
 
         For a path that is not documented only 404 will do; for a method, 405 with the
@@ -97,10 +97,10 @@ class Document:
             return [f"{status} {response.text}"]
         documented = self.methods(path)
         if not documented:
-            return [] if status == httpx.codes.NOT_FOUND else [f"{status} for no path"]
+            return [] if status == httpx2.codes.NOT_FOUND else [f"{status} for no path"]
         if method not in documented:
             allowed = {name.strip() for name in response.headers["Allow"].split(",")}
-            refused = status == httpx.codes.METHOD_NOT_ALLOWED
+            refused = status == httpx2.codes.METHOD_NOT_ALLOWED
             right = refused and allowed == documented
             return [] if right else [f"{status} allows {allowed}, not {documented}"]
         case = self.schema[path][method].Case()
@@ -129,7 +129,7 @@ def send(
     target: bytes,
     body: bytes | None = None,
     headers: tuple[bytes, ...] = (),
-) -> httpx.Response:
+) -> httpx2.Response:
     """Send a request byte for byte; HTTP clients would mend or refuse an odd one."""
     parts = urlsplit(url)
     lines = [
@@ -149,11 +149,11 @@ def send(
             received += chunk
     answer = http.client.HTTPResponse(Received(received), method=method)  # type: ignore[arg-type]
     answer.begin()
-    response = httpx.Response(
+    response = httpx2.Response(
         answer.status,
         headers=answer.getheaders(),
         content=answer.read(),
-        request=httpx.Request(method, url),
+        request=httpx2.Request(method, url),
     )
     response.elapsed = timedelta()
     return response

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from lab.containers import docker
 from lab.servers import free_port
@@ -148,10 +148,10 @@ class Stack:
         options = ("--rm", "--no-deps")
         return self.compose("run", *options, "api", "printenv", name).stdout.strip()
 
-    def client(self) -> httpx.Client:
+    def client(self) -> httpx2.Client:
         """Return an HTTP client of the API."""
         url = f"http://127.0.0.1:{self.api_port}"
-        return httpx.Client(base_url=url, timeout=30, trust_env=False)
+        return httpx2.Client(base_url=url, timeout=30, trust_env=False)
 
     def create_users(self, *names: str) -> list[dict[str, Any]]:
         """Create users over HTTP, and return them as the API does."""
@@ -168,7 +168,7 @@ class Stack:
         """Read all users over HTTP: as a list, and one by one, which must agree."""
         with self.client() as client:
             response = client.get("/users", params={"limit": 100})
-            assert response.status_code == httpx.codes.OK, response.text
+            assert response.status_code == httpx2.codes.OK, response.text
             users: list[dict[str, Any]] = response.json()
             assert users == [client.get(f"/users/{u['id']}").json() for u in users]
         return users

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import psycopg
 import trustme
 
@@ -159,9 +159,9 @@ class Laboratory:
 def statuses(url: str, clients: int = 1) -> Counter[int]:
     """Ask for the users, many at the same time, and count the statuses."""
 
-    async def ask() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(timeout=90, limits=limits) as client:
+    async def ask() -> list[httpx2.Response]:
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(timeout=90, limits=limits) as client:
             asking = (client.get(f"{url}/users") for _ in range(clients))
             return await asyncio.gather(*asking)
 

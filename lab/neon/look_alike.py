@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
-import httpx
+import httpx2
 import trustme
 
 from lab.containers import docker
@@ -360,9 +360,9 @@ class NeonService:
         completed = docker("logs", self.container)
         return completed.stdout + completed.stderr
 
-    def client(self) -> httpx.Client:
+    def client(self) -> httpx2.Client:
         """Return an HTTP client of the API."""
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     def try_out(self, *, known_authority: bool = True, **variables: str) -> Trial:
         """Serve in a new container with these variables, and ask for the users."""

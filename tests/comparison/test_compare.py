@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from environments import round_trips
@@ -814,14 +814,14 @@ def flights_of(
         through = database.url.replace(str(address.port), str(counter.port))
         with (
             running_service(environment, project, log, DATABASE_URL=through) as service,
-            httpx.Client(base_url=service.url) as client,
+            httpx2.Client(base_url=service.url) as client,
         ):
             reads, writes = requests(client, counter.take)
     return set(reads), set(writes)
 
 
 def requests(
-    client: httpx.Client, take: Callable[[], tuple[int, int]]
+    client: httpx2.Client, take: Callable[[], tuple[int, int]]
 ) -> tuple[list[int], list[int]]:
     """Return the flights of some requests that read, and of some that write.
 
@@ -831,9 +831,9 @@ def requests(
     reads, writes = [], []
     for number in range(9):
         person = {"name": "Ada", "email": f"ada{number}@example.com"}
-        assert client.post("/users", json=person).status_code == httpx.codes.CREATED
+        assert client.post("/users", json=person).status_code == httpx2.codes.CREATED
         writes.append(settled(take))
-        assert client.get("/users/1").status_code == httpx.codes.OK
+        assert client.get("/users/1").status_code == httpx2.codes.OK
         reads.append(settled(take))
     return reads[7:], writes[7:]
 

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
+import httpx2
 import pytest
 
 from lab.clients import told
@@ -177,7 +177,7 @@ class Answer:
     email: str | None = None
 
 
-def ask(client: httpx.Client, *, write: bool = False) -> Answer:
+def ask(client: httpx2.Client, *, write: bool = False) -> Answer:
     """Create a user, or list users."""
     email = f"user{next(emails)}@example.com" if write else None
     began = time.monotonic()
@@ -409,7 +409,7 @@ class Reply:
     retry_after: str | None
 
 
-def reply(client: httpx.Client, method: str, path: str) -> Reply:
+def reply(client: httpx2.Client, method: str, path: str) -> Reply:
     """Ask for an operation; each has a user's data as its body, wanted or not.
 
     uvicorn closes the connection after a 500, and the next request shall not find that.

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -437,7 +437,7 @@ def wait_for_lock(database: Database) -> None:
 class Held:
     """Requests in the middle of their transactions, each with its own connection."""
 
-    requests: list[Future[httpx.Response]]
+    requests: list[Future[httpx2.Response]]
     control: psycopg.Connection[tuple[int, ...]]
 
     def waiting(self) -> int:
@@ -453,11 +453,11 @@ class Held:
         """Let the requests go on."""
         self.control.rollback()
 
-    def answers(self) -> list[httpx.Response]:
+    def answers(self) -> list[httpx2.Response]:
         """Return the answers to the requests, when they have come."""
         return [request.result() for request in self.requests]
 
-    def release(self) -> list[httpx.Response]:
+    def release(self) -> list[httpx2.Response]:
         """Let the requests go on; return their answers."""
         self.let_go()
         return self.answers()
@@ -492,7 +492,7 @@ Probe = tuple[int, float]
 class Hole:
     """What became of what a black-holed network met, beside the load."""
 
-    held: dict[Variant, httpx.Response]
+    held: dict[Variant, httpx2.Response]
     early_probes: dict[Variant, list[Probe]]
     late_probes: dict[Variant, list[Probe]]
     connected: list[int]
@@ -514,7 +514,7 @@ class HoleTrial:
 def probe(site: Site) -> list[Probe]:
     """Ask for readiness, again and again; return the statuses and the seconds."""
     url = f"{site.service.url}/health/db"
-    answers = [httpx.get(url, timeout=60, trust_env=False) for _ in range(PROBES)]
+    answers = [httpx2.get(url, timeout=60, trust_env=False) for _ in range(PROBES)]
     return [(each.status_code, each.elapsed.total_seconds()) for each in answers]
 
 
@@ -621,18 +621,18 @@ def test_black_hole(
     assert max(seconds for _, seconds in probes) <= HEALTH_SECONDS
 
 
-def create(service: RunningService, number: int) -> httpx.Response:
+def create(service: RunningService, number: int) -> httpx2.Response:
     """Create a user whom nobody has created before."""
     body = {
         "name": f"held {number}",
         "email": f"{time.monotonic_ns()}.{number}{OTHERS}",
     }
-    return httpx.post(f"{service.url}/users", json=body, timeout=90, trust_env=False)
+    return httpx2.post(f"{service.url}/users", json=body, timeout=90, trust_env=False)
 
 
-def page(service: RunningService) -> httpx.Response:
+def page(service: RunningService) -> httpx2.Response:
     """List users."""
-    return httpx.get(f"{service.url}/users", timeout=90, trust_env=False)
+    return httpx2.get(f"{service.url}/users", timeout=90, trust_env=False)
 
 
 def assert_full_and_recovers(
@@ -768,7 +768,7 @@ def test_commit_that_fails(
     made = create(site.service, 1).json()
     with (
         needed(site.database, made["id"]),
-        httpx.Client(base_url=site.service.url, trust_env=False) as http,
+        httpx2.Client(base_url=site.service.url, trust_env=False) as http,
     ):
         user = f"/users/{made['id']}"
         refused = {"name": REFUSED, "email": "refused@example.com"}
@@ -871,11 +871,11 @@ BEGUN = {
 }
 
 
-def send(service: RunningService, method: str, path: str) -> httpx.Response:
+def send(service: RunningService, method: str, path: str) -> httpx2.Response:
     """Send a request that has a new user's data as its body, wanted or not."""
     body = {"name": "begun", "email": f"{time.monotonic_ns()}{OTHERS}"}
     url = f"{service.url}{path}"
-    return httpx.request(method, url, json=body, timeout=90, trust_env=False)
+    return httpx2.request(method, url, json=body, timeout=90, trust_env=False)
 
 
 def lock_waiters(database: Database) -> int:
@@ -958,7 +958,7 @@ def test_sigkill(  # noqa: PLR0913, PLR0917
         wait_until(lambda: clients_left(servers, site) == 0)
         wait_until(lambda: clients_left_in_transaction(site) == 0)
     record = clients.record
-    assert all(isinstance(error, httpx.TransportError) for error in errors), errors
+    assert all(isinstance(error, httpx2.TransportError) for error in errors), errors
     assert held_users(site.database) == 0
     assert {answer.status for answer in record.unexpected()} == {None}
     assert not record.contradictions
@@ -1030,7 +1030,7 @@ def test_slow_command(proxied_sites: list[Site], variant: Variant) -> None:
         with held_requests(site.service, site.database, 3) as held:
             answers = [request.result() for request in held.requests]
             assert {answer.status_code for answer in answers} == {503}
-            made = httpx.post(
+            made = httpx2.post(
                 f"{site.service.url}/users",
                 json={"name": "next", "email": f"{time.monotonic_ns()}{OTHERS}"},
                 timeout=60,
@@ -1177,6 +1177,6 @@ def test_commit_after_the_response_is_seen(
         environments("psycopg"), project, tmp_path / "log", DATABASE_URL=database.url
     ) as service:
         body = {"name": REFUSED, "email": "refused@example.com"}
-        answer = httpx.post(f"{service.url}/users", json=body, trust_env=False)
+        answer = httpx2.post(f"{service.url}/users", json=body, trust_env=False)
     assert answer.status_code == 201
     assert not database.execute("SELECT id FROM users")

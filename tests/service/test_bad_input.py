@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -123,13 +123,13 @@ def test_fuzzing(subject: Subject, tmp_path: Path, report: list[str]) -> None:
 
 def operations(url: str) -> list[str]:
     """Return the operations that the service documents, such as `get /users`."""
-    paths = httpx.get(f"{url}/openapi.json").json()["paths"]
+    paths = httpx2.get(f"{url}/openapi.json").json()["paths"]
     return [f"{method} {path}" for path, methods in paths.items() for method in methods]
 
 
 def answers_to(
     url: str, user_id: int
-) -> Iterator[tuple[OddRequest, httpx.Response, list[str]]]:
+) -> Iterator[tuple[OddRequest, httpx2.Response, list[str]]]:
     """Send every odd request; return the answer and what is wrong with it."""
     document = Document(url)
     for odd in odd_requests(user_id):
@@ -142,8 +142,8 @@ def answers_to(
 
 def create_user(url: str, name: str, email: str) -> int:
     """Create a user and return its id."""
-    answer = httpx.post(f"{url}/users", json={"name": name, "email": email})
-    assert answer.status_code == httpx.codes.CREATED, answer.text
+    answer = httpx2.post(f"{url}/users", json={"name": name, "email": email})
+    assert answer.status_code == httpx2.codes.CREATED, answer.text
     return int(answer.json()["id"])
 
 
@@ -160,22 +160,22 @@ def test_odd_requests(subject: Subject, report: list[str]) -> None:
 def test_changing_nothing_changes_nothing(subject: Subject) -> None:
     number = create_user(subject.service.url, "Same", "Same@example.com")
     url = f"{subject.service.url}/users/{number}"
-    before = httpx.get(url).json()
+    before = httpx2.get(url).json()
     for body in ({}, {"unknown": 1}, {"email": "Same@example.com"}):
-        answer = httpx.patch(url, json=body)
-        assert (answer.status_code, answer.json()) == (httpx.codes.OK, before)
+        answer = httpx2.patch(url, json=body)
+        assert (answer.status_code, answer.json()) == (httpx2.codes.OK, before)
     for field in ("name", "email"):
-        answer = httpx.patch(url, json={field: None})
-        assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
-    assert httpx.get(url).json() == before
+        answer = httpx2.patch(url, json={field: None})
+        assert answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY
+    assert httpx2.get(url).json() == before
 
 
 def at_once(requests: list[tuple[str, str, dict[str, str]]]) -> Counter[int]:
     """Send requests (method, URL, body) at the same time and count the statuses."""
 
-    async def send_all() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+    async def send_all() -> list[httpx2.Response]:
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(limits=limits, timeout=60) as client:
             return await asyncio.gather(
                 *(
                     client.request(method, url, json=body)
@@ -228,10 +228,12 @@ def test_user_that_vanishes_meanwhile(subject: Subject, method: str) -> None:
     """Another transaction deletes the row while the request waits for it."""
     number = create_user(subject.service.url, "a", f"vanish-{method}@example.com")
     url = f"{subject.service.url}/users/{number}"
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     body = {"name": "b"} if method == "PATCH" else None
     thread = threading.Thread(
-        target=lambda: answers.append(httpx.request(method, url, json=body, timeout=60))
+        target=lambda: answers.append(
+            httpx2.request(method, url, json=body, timeout=60)
+        )
     )
     with psycopg.connect(subject.database.url) as connection:
         connection.execute("DELETE FROM users WHERE id = %s", [number])
@@ -239,7 +241,7 @@ def test_user_that_vanishes_meanwhile(subject: Subject, method: str) -> None:
         wait_for_a_waiter(subject.database)
         connection.commit()
     thread.join()
-    assert answers[0].status_code == httpx.codes.NOT_FOUND
+    assert answers[0].status_code == httpx2.codes.NOT_FOUND
     assert "Traceback" not in subject.log()
 
 
@@ -288,7 +290,7 @@ def test_fuzzing_finds(
         target = b"/users?offset=5000&limit=100"
         answer = send(subject.service.url, "GET", target)
         faults = document.faults("/users", answer)
-        assert httpx.get(f"{subject.service.url}/users/{number}").status_code == 200
+        assert httpx2.get(f"{subject.service.url}/users/{number}").status_code == 200
     assert any("GET /users" in failure for failure in found.failures)
     assert faults
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
@@ -27,11 +27,11 @@ class Measured:
     """A service behind a counter, and what the bare driver's connection costs."""
 
     variant: Variant
-    client: httpx.Client
+    client: httpx2.Client
     counter: FlightCounter
     set_up: int
 
-    def flights(self, request: Callable[[int], httpx.Response]) -> set[int]:
+    def flights(self, request: Callable[[int], httpx2.Response]) -> set[int]:
         """Return the numbers of flights that several warm requests took."""
         for number in range(WARM_UP):
             request(number).raise_for_status()
@@ -68,7 +68,7 @@ def measuring(
             running_service(
                 environment, project, log, DATABASE_URL=url, **settings
             ) as service,
-            httpx.Client(base_url=service.url) as client,
+            httpx2.Client(base_url=service.url) as client,
         ):
             yield Measured(variant, client, counter, set_up)
 
@@ -149,7 +149,7 @@ def test_list(measured: Measured) -> None:
 
 
 def test_write(measured: Measured) -> None:
-    def create(number: int) -> httpx.Response:
+    def create(number: int) -> httpx2.Response:
         user = {"name": "Bob", "email": f"bob-{number}@x.org"}
         return measured.client.post("/users", json=user)
 

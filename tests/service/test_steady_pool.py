@@ -8,7 +8,7 @@ from pathlib import Path
 from time import sleep
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from lab.copies import replace_once
@@ -43,7 +43,7 @@ class Service:
 
     def read(self, requests: int) -> None:
         """Read, one request after another."""
-        with httpx.Client(base_url=self.url) as client:
+        with httpx2.Client(base_url=self.url) as client:
             for _ in range(requests):
                 client.get("/users").raise_for_status()
 

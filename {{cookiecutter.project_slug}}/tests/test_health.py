@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 
 import pytest
-from httpx import AsyncClient
+from httpx2 import AsyncClient
 
 from app.core import database
 from tests.conftest import postgres_engine

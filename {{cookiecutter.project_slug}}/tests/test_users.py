@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from httpx import AsyncClient
+from httpx2 import AsyncClient
 
 from tests import needs_postgres
 
