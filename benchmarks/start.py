@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     rounds = range(parser.parse_args().rounds)
     defaults = [variant for variant in MEASURED if variant.automatic_pool]
-    chosen = replace(defaults[0], python_version="3.13", postgres_version="17")
+    chosen = replace(defaults[0], python_version="3.14", postgres_version="17")
     with laboratory() as lab:
         services = [lab.variant(variant) for variant in defaults]
         imports = import_table(services, rounds)

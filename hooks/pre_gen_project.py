@@ -34,7 +34,7 @@ CHOICES = {
     "pool": ["auto", "nullpool", "queuepool"],
     "driver": ["asyncpg", "psycopg"],
     "postgres_version": ["18", "17", "16"],
-    "python_version": ["3.13", "3.14", "3.12"],
+    "python_version": ["3.14", "3.15", "3.13", "3.12"],
 }
 SWITCHES = {"migrate_service": True}
 ORDER = [

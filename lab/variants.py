@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from itertools import cycle, product
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -73,11 +73,22 @@ def all_variants() -> list[Variant]:
     """
     pools = [pool for pool in CHOICES["pool"] if pool != "auto"]
     combinations = product(CHOICES["database"], pools, CHOICES["driver"], [True, False])
-    versions = cycle(product(CHOICES["postgres_version"], CHOICES["python_version"]))
     return [
-        Variant(*combination, *version)
-        for combination, version in zip(combinations, versions, strict=False)
+        Variant(
+            *combination,
+            turn(CHOICES["postgres_version"], number),
+            turn(CHOICES["python_version"], number),
+        )
+        for number, combination in enumerate(combinations)
     ]
+
+
+def turn(values: list[str], number: int) -> str:
+    """Return the value whose turn it is; each round begins one place further on.
+
+    So a value meets every value of the other answers, which a round would skip.
+    """
+    return values[(number + number // len(values)) % len(values)]
 
 
 VARIANTS = all_variants()

@@ -134,7 +134,7 @@ def changed_files(left: Tree, right: Tree) -> set[str]:
 
 def with_versions(variant: Variant, **versions: str) -> Variant:
     """Return the variant with the given versions, else the newest ones."""
-    newest = {"postgres_version": "18", "python_version": "3.13"}
+    newest = {"postgres_version": "18", "python_version": "3.14"}
     return Variant(**{**vars(variant), **newest, **versions})
 
 

@@ -560,7 +560,7 @@ def test_compose_waits_for_a_slow_database(
         for variant in VARIANTS
         if variant.id == "postgres-queuepool-asyncpg-migrate"
     ]
-    project = bake.fresh(variant, python_version="3.13")
+    project = bake.fresh(variant, python_version="3.14")
     file = project.path / "docker-compose.yml"
     text = project.read("docker-compose.yml")
     assert "condition: service_healthy" in text

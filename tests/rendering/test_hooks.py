@@ -44,7 +44,7 @@ DEFAULTS: dict[str, object] = {
     "driver": "asyncpg",
     "migrate_service": True,
     "postgres_version": "18",
-    "python_version": "3.13",
+    "python_version": "3.14",
     "__derived_from": "postgres, auto, 18",
 }
 
@@ -405,7 +405,7 @@ def test_command_has_every_answer(pre: Any) -> None:
         "driver=asyncpg",
         "migrate_service=true",
         "postgres_version=18",
-        "python_version=3.13",
+        "python_version=3.14",
     ]
 
 

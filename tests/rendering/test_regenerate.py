@@ -27,7 +27,7 @@ from lab.variants import CHOICES, VARIANTS, Variant
 from tests.comparison.comparisons import compare as run_compare
 
 ANSWERS_FILE = ".cookiecutter.yaml"
-BASE = replace(VARIANTS[0], postgres_version="18", python_version="3.13")
+BASE = replace(VARIANTS[0], postgres_version="18", python_version="3.14")
 
 
 def changes() -> Iterator[tuple[Variant, Variant]]:

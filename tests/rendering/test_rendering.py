@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from binaryornot.check import is_binary
 
+from lab.pairs import pairs_of_all
 from lab.projects import Bakery, Project, files_of, render, tree_of
 from lab.variants import (
     AUTOMATIC_POOLS,
@@ -113,6 +115,18 @@ def test_every_choice_occurs_in_some_variant() -> None:
 
 def test_variants_are_distinct() -> None:
     assert len({variant.id for variant in VARIANTS}) == len(VARIANTS)
+
+
+def test_variants_hold_every_pair_of_answers() -> None:
+    answers: dict[str, set[object]] = {name: {True, False} for name in SWITCHES}
+    for name, values in CHOICES.items():
+        answers[name] = {value for value in values if value != "auto"}
+    wanted = {
+        frozenset({(first, one), (second, other)})
+        for first, second in combinations(answers, 2)
+        for one, other in product(answers[first], answers[second])
+    }
+    assert pairs_of_all(VARIANTS, list(answers)) == wanted
 
 
 # Every variant
