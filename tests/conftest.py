@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,13 +20,27 @@ from lab.projects import Bakery, Project
 from lab.servers import Server, own_server
 from lab.services import ServiceEnvironment, install, lift_upper_bounds
 from lab.variants import VARIANTS, Variant
+from tests import tiers
+from tests.progress import Progress
 
 REPORTS = pytest.StashKey[list[list[str]]]()
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the tiers, with their option."""
+    pluginmanager.register(tiers)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for what the suites report."""
+    """Make room for what the suites report, and find this environment's programs."""
     config.stash[REPORTS] = []
+    programs = str(Path(sys.executable).parent)
+    if programs not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = programs + os.pathsep + os.environ["PATH"]
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if not hasattr(config, "workerinput") and terminal and not config.option.verbose:
+        config.pluginmanager.register(Progress(terminal))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

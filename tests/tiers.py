@@ -1,0 +1,84 @@
+"""Two tiers: the quick one, which `uv run pytest` runs, and everything.
+
+Left out of the quick tier is what needs Docker, what is marked `everything`, and of a
+test that is marked `pairwise` the variants beyond those that hold every pair of answers.
+"""
+
+import pytest
+
+from lab.pairs import covering_variants
+from lab.variants import VARIANTS
+
+PAIRWISE = covering_variants(VARIANTS, ("database", "pool", "driver"))
+LEFT_OUT = pytest.StashKey[int]()
+MARKERS = {
+    "everything": "runs with --everything alone",
+    "pairwise": "runs without --everything for variants that hold every pair of answers",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run everything."""
+    parser.addoption(
+        "--everything",
+        action="store_true",
+        help="run the tests too that need Docker or much time",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers."""
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.stash[LEFT_OUT] = 0
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what the quick tier does without."""
+    if config.getoption("everything"):
+        return
+    left_out = [item for item in items if not is_quick(item)]
+    items[:] = [item for item in items if is_quick(item)]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = len(left_out)
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Tell whether a test is of the quick tier."""
+    if item.get_closest_marker("everything"):
+        return False
+    if "docker_engine" in getattr(item, "fixturenames", ()):
+        return False
+    if not item.get_closest_marker("pairwise"):
+        return True
+    parameters = getattr(item, "callspec").params  # noqa: B009 (an Item has none)
+    return parameters["variant"] in PAIRWISE
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the controller of pytest-xdist know; each worker has left out the same."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Take the number from a worker that has ended."""
+    number = getattr(node, "workeroutput", {}).get("left_out", 0)
+    config: pytest.Config = getattr(node, "config")  # noqa: B009 (xdist has no types)
+    config.stash[LEFT_OUT] = max(config.stash[LEFT_OUT], number)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how much was left out, and how to run it."""
+    if number := config.stash[LEFT_OUT]:
+        command = " ".join(
+            ["uv run pytest --everything", *config.invocation_params.args]
+        )
+        terminalreporter.write_line(
+            f"The quick tier left out {number} tests. They run with: {command}"
+        )
