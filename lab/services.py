@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -81,10 +82,11 @@ def clean_environment(
 def install(project: Path, path: Path, *options: str) -> ServiceEnvironment:
     """Install what `project` asks for, with `uv sync`, into an environment at `path`.
 
-    `options` go to `uv sync`. No lock file is left in the project.
+    It has this process's Python. `options` go to `uv sync`. No lock file is left in the
+    project.
     """
     subprocess.run(
-        ["uv", "sync", "--quiet", *options],
+        ["uv", "sync", "--quiet", "--python", sys.executable, *options],
         cwd=project,
         env={name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         | {"UV_PROJECT_ENVIRONMENT": str(path)},

@@ -1,7 +1,8 @@
 """The variants of the template, computed from cookiecutter.json."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Variant:
     pool: str
     driver: str
     migrate_service: bool
-    postgres_version: str
-    python_version: str
+    postgres_version: str = CHOICES["postgres_version"][0]
+    python_version: str = CHOICES["python_version"][0]
 
     @property
     def answers(self) -> dict[str, object]:
@@ -66,29 +67,31 @@ class Variant:
         return self.id
 
 
-def all_variants() -> list[Variant]:
-    """Combine every database, pool, driver and migrate service.
+def in_turn(variants: Iterable[Variant]) -> list[Variant]:
+    """Give the variants versions of PostgreSQL and Python, which take turns.
 
-    The versions are independent of them, so they take turns.
+    Each round begins one place further on. So a version meets every value of the other
+    answers, of which it would skip some if each round were the same.
     """
-    pools = [pool for pool in CHOICES["pool"] if pool != "auto"]
-    combinations = product(CHOICES["database"], pools, CHOICES["driver"], [True, False])
+
+    def turn(values: list[str], number: int) -> str:
+        return values[(number + number // len(values)) % len(values)]
+
     return [
-        Variant(
-            *combination,
-            turn(CHOICES["postgres_version"], number),
-            turn(CHOICES["python_version"], number),
+        replace(
+            variant,
+            postgres_version=turn(CHOICES["postgres_version"], number),
+            python_version=turn(CHOICES["python_version"], number),
         )
-        for number, combination in enumerate(combinations)
+        for number, variant in enumerate(variants)
     ]
 
 
-def turn(values: list[str], number: int) -> str:
-    """Return the value whose turn it is; each round begins one place further on.
-
-    So a value meets every value of the other answers, which a round would skip.
-    """
-    return values[(number + number // len(values)) % len(values)]
+def all_variants() -> list[Variant]:
+    """Combine every database, pool, driver and migrate service."""
+    pools = [pool for pool in CHOICES["pool"] if pool != "auto"]
+    combinations = product(CHOICES["database"], pools, CHOICES["driver"], [True, False])
+    return in_turn(Variant(*combination) for combination in combinations)
 
 
 VARIANTS = all_variants()

@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from pytest_cookies.plugin import Cookies
 
 from lab.containers import missing_part
 from lab.projects import Bakery, Project
-from lab.servers import Server, own_server
+from lab.servers import NEWEST, Server, own_server
 from lab.services import ServiceEnvironment, install, lift_upper_bounds
 from lab.variants import VARIANTS, Variant
 from tests import tiers
@@ -111,13 +112,26 @@ def project(bake: Bakery, variant: Variant) -> Project:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A PostgreSQL server: the one that TEST_DATABASE_URL names, or the tests' own."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield Server(url)
-        return
-    with own_server() as server:
+def postgres_of() -> Iterator[Callable[[int], Server]]:
+    """Return the tests' own PostgreSQL server of a version, which starts once.
+
+    Whatever the version, it is the server that TEST_DATABASE_URL names, if any.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def server(version: int) -> Server:
+            if url := os.environ.get("TEST_DATABASE_URL"):
+                return Server(url)
+            return stack.enter_context(own_server(version))
+
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_of: Callable[[int], Server]) -> Server:
+    """The newest PostgreSQL server."""
+    return postgres_of(NEWEST)
 
 
 @pytest.fixture(scope="session")

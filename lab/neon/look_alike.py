@@ -97,13 +97,15 @@ class Contact:
 class Endpoint:
     """A PostgreSQL server (`compute`), and before it `pooler` and `front`."""
 
-    def __init__(self, name: str, certificates: Path) -> None:
+    def __init__(self, name: str, certificates: Path, postgres_version: str) -> None:
         """Name the Compose project and the folder of certificates."""
         self.name = name
         self.network = f"{name}_default"
         self.authority = certificates / "ca.pem"
         self.env_file = certificates.parent / f"{name}.env"
-        self.env_file.write_text(f"TLS_FOLDER={certificates}\n")
+        self.env_file.write_text(
+            f"TLS_FOLDER={certificates}\nPOSTGRES_VERSION={postgres_version}\n"
+        )
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Run `docker compose ARGUMENTS` and return its output, errors included."""

@@ -36,22 +36,22 @@ from lab.neon.look_alike import (
 )
 from lab.prepared import api_seconds
 from lab.projects import Bakery
-from lab.variants import Variant
+from lab.variants import Variant, in_turn
 
 pytestmark = pytest.mark.usefixtures("docker_engine")
 
 Result = TypeVar("Result")
 
 # Both drivers and both pools; each driver and each pool has both ways to migrate.
-VARIANTS = [
-    Variant("neon", pool, driver, migrate_service, "17", "3.13")
+VARIANTS = in_turn(
+    Variant("neon", pool, driver, migrate_service)
     for pool, driver, migrate_service in (
         ("nullpool", "asyncpg", True),
         ("nullpool", "psycopg", False),
         ("queuepool", "asyncpg", False),
         ("queuepool", "psycopg", True),
     )
-]
+)
 OLDEST_PGBOUNCER = (1, 24)
 NEON_SETTINGS = {
     "pool_mode": "transaction",
@@ -145,7 +145,8 @@ def make_service(
     project = bake.fresh(variant, project_slug=slug)
     own_folder = folder / slug
     own_folder.mkdir()
-    return NeonService(project, Endpoint(f"{slug}-neon", certificates), own_folder)
+    endpoint = Endpoint(f"{slug}-neon", certificates, variant.postgres_version)
+    return NeonService(project, endpoint, own_folder)
 
 
 def start(service: NeonService) -> None:

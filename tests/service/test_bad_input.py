@@ -36,7 +36,7 @@ from lab.services import (
     ServiceEnvironment,
     running_service,
 )
-from lab.variants import Variant
+from lab.variants import Variant, in_turn
 from tests.service.odd_requests import OddRequest, odd_requests
 from tests.service.wrong_environments import (
     FEW_CASES,
@@ -52,12 +52,15 @@ AT_ONCE = 4
 EXIT_SECONDS = 120
 COMMON_CASES = {"missing", "empty", "everything", *FEW_CASES}
 # neon has the most to refuse, so it has an image for each driver. The others take turns.
-IMAGES = [chosen("neon", "queuepool", driver) for driver in DRIVERS] + [
-    chosen(database, "queuepool", driver)
-    for database, driver in zip(
-        (name for name in DATABASES if name != "neon"), cycle(DRIVERS), strict=False
-    )
-]
+IMAGES = in_turn(
+    [chosen("neon", "queuepool", driver) for driver in DRIVERS]
+    + [
+        chosen(database, "queuepool", driver)
+        for database, driver in zip(
+            (name for name in DATABASES if name != "neon"), cycle(DRIVERS), strict=False
+        )
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -404,7 +407,7 @@ def image(
 ) -> Iterator[Image]:
     """Build a variant's runtime image."""
     variant: Variant = request.param
-    project = bake(variant, python_version="3.13").path
+    project = bake(variant).path
     tag = f"bad-input-{os.getpid()}-{variant.database}-{variant.driver}"
     docker("build", "--quiet", "--target", "runtime", "--tag", tag, str(project))
     yield Image(tag, variant)

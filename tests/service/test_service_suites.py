@@ -19,7 +19,7 @@ from psycopg import sql
 
 from lab.copies import replace_once, run_with, working_copy
 from lab.projects import Bakery
-from lab.servers import Database, Server
+from lab.servers import Database, Server, nearest
 from lab.services import ServiceEnvironment, install
 from lab.variants import VARIANTS, Variant
 
@@ -79,12 +79,17 @@ def read_report(report: Path) -> dict[str, ET.Element]:
     }
 
 
-def assert_success(outcome: Outcome) -> None:
-    """Require that some tests ran, that all passed, and that nothing was warned of."""
+def assert_passed(outcome: Outcome) -> None:
+    """Require that some tests ran, and that all passed."""
     assert outcome.completed.returncode == 0, outcome.output
     assert not outcome.failed
     assert outcome.tests
-    assert "warning" not in outcome.output.lower(), outcome.output
+
+
+def assert_success(outcome: Outcome) -> None:
+    """Require that some tests ran, that all passed, and that nothing was warned of."""
+    assert_passed(outcome)
+    assert "warnings summary" not in outcome.output, outcome.output
 
 
 @pytest.fixture
@@ -156,9 +161,12 @@ def run_both(
 
 
 def test_on_sqlite_and_on_postgres(
-    environment: ServiceEnvironment, path: Path, postgres: Server
+    environment: ServiceEnvironment,
+    path: Path,
+    variant: Variant,
+    postgres_of: Callable[[int], Server],
 ) -> None:
-    database = postgres.create_database()
+    database = postgres_of(nearest(variant.postgres_version)).create_database()
     on_sqlite, on_postgres = run_both(environment, path, database)
 
     assert_success(on_sqlite)
@@ -225,8 +233,9 @@ def test_oldest_dependencies(
 ) -> None:
     path = working_copy(bake(variant), tmp_path)
     oldest = install(path, tmp_path / "oldest", "--resolution", "lowest-direct")
+    # What packages of their age warn of, on a Python that is newer, is no fault here.
     for outcome in run_both(oldest, path, postgres.create_database()):
-        assert_success(outcome)
+        assert_passed(outcome)
 
 
 # A database that is not for tests
