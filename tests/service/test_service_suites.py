@@ -1,95 +1,46 @@
-"""The tests of the rendered services pass, and fail when a service is broken."""
+"""The tests of the rendered services pass, on SQLite and on PostgreSQL.
+
+Every database, pool and driver; whether a Compose service migrates is in no file that
+they import.
+"""
 
 import os
 import socket
-import tempfile
 import threading
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from lab.copies import replace_once, run_with, working_copy
+from lab.copies import working_copy
 from lab.projects import Bakery
 from lab.servers import Database, Server, nearest
 from lab.services import ServiceEnvironment, install
 from lab.variants import VARIANTS, Variant
+from tests.service.suites import (
+    NEEDS_POSTGRES,
+    USAGE_ERROR,
+    Environments,
+    Outcome,
+    assert_passed,
+    assert_success,
+    one_of_each,
+    run_both,
+    run_tests,
+)
 
-NEEDS_POSTGRES = "needs PostgreSQL: set TEST_DATABASE_URL"
-USAGE_ERROR = 4
 PASSWORD = "s3cret"  # noqa: S105 (of servers that are not there)
 
-Environments = Callable[[str], ServiceEnvironment]
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of a service's tests reports."""
-
-    completed: CompletedProcess[str]
-    tests: frozenset[str]
-    skipped: dict[str, str]
-    failed: frozenset[str]
-
-    @property
-    def output(self) -> str:
-        """Everything that the run printed."""
-        return self.completed.stdout + self.completed.stderr
-
-
-def run_tests(
-    environment: ServiceEnvironment, path: Path, *options: str, **variables: str
-) -> Outcome:
-    """Run the tests of the service at `path` with `variables` set."""
-    options = ("-p", "no:cacheprovider", *options)
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.xml")
-        command = ("pytest", f"--junitxml={report}", *options)
-        completed = run_with(variables, environment, path, *command, check=False)
-        cases = read_report(report) if report.is_file() else {}
-    return Outcome(
-        completed,
-        tests=frozenset(cases),
-        skipped={
-            name: skip.get("message", "")
-            for name, case in cases.items()
-            for skip in case.findall("skipped")
-        },
-        failed=frozenset(
-            name
-            for name, case in cases.items()
-            if case.find("failure") is not None or case.find("error") is not None
-        ),
-    )
-
-
-def read_report(report: Path) -> dict[str, ET.Element]:
-    """Return what pytest reported of each test, by its module and name."""
-    return {
-        f"{case.get('classname')}.{case.get('name')}": case
-        for case in ET.parse(report).iter("testcase")  # noqa: S314 (pytest wrote it)
-    }
-
-
-def assert_passed(outcome: Outcome) -> None:
-    """Require that some tests ran, and that all passed."""
-    assert outcome.completed.returncode == 0, outcome.output
-    assert not outcome.failed
-    assert outcome.tests
-
-
-def assert_success(outcome: Outcome) -> None:
-    """Require that some tests ran, that all passed, and that nothing was warned of."""
-    assert_passed(outcome)
-    assert "warnings summary" not in outcome.output, outcome.output
+each_service = pytest.mark.parametrize(
+    "variant", one_of_each("database", "pool", "driver"), ids=str
+)
+each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=str)
+each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
 
 
 @pytest.fixture
@@ -142,24 +93,11 @@ def other_settings(decoy: Decoy) -> dict[str, str]:
     }
 
 
-def run_both(
-    environment: ServiceEnvironment,
-    path: Path,
-    database: Database,
-    *options: str,
-    **variables: str,
-) -> tuple[Outcome, Outcome]:
-    """Run the tests on SQLite and, at the same time, on a PostgreSQL database."""
-    with ThreadPoolExecutor() as threads:
-        on_sqlite = threads.submit(run_tests, environment, path, *options, **variables)
-        variables["TEST_DATABASE_URL"] = database.url
-        on_postgres = run_tests(environment, path, *options, **variables)
-        return on_sqlite.result(), on_postgres
+# Every service
 
 
-# Every variant
-
-
+@pytest.mark.pairwise
+@each_service
 def test_on_sqlite_and_on_postgres(
     environment: ServiceEnvironment,
     path: Path,
@@ -180,21 +118,7 @@ def test_on_sqlite_and_on_postgres(
     assert database.execute("SELECT version_num FROM alembic_version") == [("0001",)]
 
 
-# One variant of each database
-
-
-def one_of_each(*names: str) -> list[Variant]:
-    """Return the first variant of each combination of those answers."""
-    chosen: dict[tuple[object, ...], Variant] = {}
-    for variant in VARIANTS:
-        chosen.setdefault(tuple(getattr(variant, name) for name in names), variant)
-    return list(chosen.values())
-
-
-each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=str)
-each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
-
-
+@pytest.mark.everything
 @each_database
 def test_settings_of_the_shell_are_left_alone(
     environment: ServiceEnvironment, path: Path, postgres: Server, decoy: Decoy
@@ -211,6 +135,7 @@ def test_decoy_counts_connections(decoy: Decoy) -> None:
     assert decoy.connections > 0
 
 
+@pytest.mark.everything
 @each_driver
 def test_second_run_on_the_same_database(
     environment: ServiceEnvironment, path: Path, postgres: Server
@@ -220,6 +145,7 @@ def test_second_run_on_the_same_database(
         assert_success(run_tests(environment, path, TEST_DATABASE_URL=database.url))
 
 
+@pytest.mark.everything
 @each_driver
 def test_sqlite_leaves_no_file(environment: ServiceEnvironment, path: Path) -> None:
     before = {file for file in path.rglob("*") if file.is_file()}
@@ -227,6 +153,7 @@ def test_sqlite_leaves_no_file(environment: ServiceEnvironment, path: Path) -> N
     assert {file for file in path.rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.everything
 @each_driver
 def test_oldest_dependencies(
     bake: Bakery, variant: Variant, postgres: Server, tmp_path: Path
@@ -278,6 +205,7 @@ def assert_refused(outcome: Outcome, name: str) -> None:
     assert PASSWORD not in outcome.output
 
 
+@pytest.mark.everything
 @each_driver
 @pytest.mark.parametrize("prefix", ["app", "contest"])
 def test_database_that_is_not_for_tests_is_untouched(
@@ -289,6 +217,7 @@ def test_database_that_is_not_for_tests_is_untouched(
         assert is_still_there(database)
 
 
+@pytest.mark.everything
 @each_driver
 def test_database_for_tests_is_emptied(
     environment: ServiceEnvironment, path: Path, postgres: Server
@@ -299,6 +228,7 @@ def test_database_for_tests_is_emptied(
         assert not is_still_there(database)
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize(
     "name", ["app", "contest", "latest", "attestation", "postgres", "neondb", ""]
 )
@@ -317,6 +247,7 @@ def test_name_does_not_say_test(
     assert decoy.connections == 0
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("name", ["test", "app_test", "tests-of-app", "Test1"])
 def test_name_says_test(
     environments: Environments, bake: Bakery, tmp_path: Path, decoy: Decoy, name: str
@@ -333,6 +264,7 @@ def test_name_says_test(
     assert outcome.completed.returncode == 0, outcome.output
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize(
     "url",
     [
@@ -352,313 +284,3 @@ def test_wrong_url_is_refused(
     assert "TEST_DATABASE_URL" in outcome.completed.stderr
     assert "Traceback" not in outcome.output
     assert PASSWORD not in outcome.output
-
-
-# A broken service fails its own tests
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A defect that somebody might put into a service, and the test that finds it."""
-
-    file: str
-    old: str
-    new: str
-    found_by: str
-    answers: Mapping[str, object]
-    on_postgres: bool = False
-
-
-ASYNCPG = {"driver": "asyncpg"}
-PSYCOPG = {"driver": "psycopg"}
-POOLED = {"pool": "queuepool"}
-NEON = {"database": "neon"}
-DATABASE = "app/core/database.py"
-POOL = "app/core/pool.py"
-DRIVER = "app/core/driver.py"
-MUTANTS = {
-    "no-commit": Mutant(
-        DATABASE,
-        "        await session.commit()\n",
-        "",
-        "test_users.test_create_and_read",
-        {},
-    ),
-    "commit-after-response": Mutant(
-        DATABASE,
-        'Depends(get_session, scope="function")',
-        "Depends(get_session)",
-        "test_sessions.test_commit_that_fails_is_not_a_success",
-        {},
-    ),
-    "commit-after-response-on-postgres": Mutant(
-        DATABASE,
-        'Depends(get_session, scope="function")',
-        "Depends(get_session)",
-        "test_sessions.test_commit_that_fails_is_not_a_success",
-        {},
-        on_postgres=True,
-    ),
-    "expires-on-commit": Mutant(
-        DATABASE,
-        "async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)",
-        "async_sessionmaker(engine, class_=AsyncSession)",
-        "test_sessions.",
-        {},
-    ),
-    "statement-cache": Mutant(
-        DATABASE,
-        '        "statement_cache_size": 0,\n',
-        "",
-        "test_database.test_statements_are_not_cached",
-        NEON | ASYNCPG,
-    ),
-    "prepared-statement-cache": Mutant(
-        DATABASE,
-        '        "prepared_statement_cache_size": 0,\n',
-        "",
-        "test_database.test_statements_are_not_cached",
-        {"database": "pgbouncer"} | ASYNCPG,
-    ),
-    "prepared-statements": Mutant(
-        DATABASE,
-        '        "prepare_threshold": None,\n',
-        "",
-        "test_database.test_statements_are_not_cached",
-        NEON | PSYCOPG,
-    ),
-    "stale-connections": Mutant(
-        DATABASE,
-        "check_before_use(engine)\n",
-        "",
-        "test_pool.test_app_checks_its_connections",
-        POOLED,
-    ),
-    "pool-of-sqlalchemy": Mutant(
-        DATABASE,
-        "    poolclass=SteadyQueuePool,\n",
-        "",
-        "test_database.test_pool",
-        POOLED,
-    ),
-    "overflow-closed-at-once": Mutant(
-        POOL,
-        "            self.spare.append((monotonic(), record))\n",
-        "            super()._do_return_conn(record)\n",
-        "test_pool.test_busy_pool_keeps_its_connections",
-        POOLED,
-    ),
-    "overflow-kept-for-ever": Mutant(
-        POOL,
-        "        self._close_longest_idle()\n",
-        "",
-        "test_pool.test_pool_shrinks_to_its_size",
-        POOLED,
-    ),
-    "overflow-left-open": Mutant(
-        POOL,
-        "            entry.close()\n",
-        "",
-        "test_pool.test_disposed_pool_is_empty",
-        POOLED,
-    ),
-    "reads-that-do-not-queue": Mutant(
-        DATABASE,
-        "admission.place(), read_session()",
-        "read_session()",
-        "test_pool.test_requests_wait_for_a_place[GET]",
-        POOLED,
-    ),
-    "writes-that-do-not-queue": Mutant(
-        DATABASE,
-        "admission.place(), async_session()",
-        "async_session()",
-        "test_pool.test_requests_wait_for_a_place[POST]",
-        POOLED,
-    ),
-    "reads-that-write": Mutant(
-        DATABASE,
-        ", autoflush=False",
-        "",
-        "test_sessions.test_read_session_writes_nothing",
-        {},
-    ),
-    "reads-in-transactions": Mutant(
-        DATABASE,
-        '.execution_options(isolation_level="AUTOCOMMIT")',
-        "",
-        "test_sessions.test_reads_work_without_a_transaction",
-        {},
-        on_postgres=True,
-    ),
-    "pool-size": Mutant(
-        DATABASE,
-        "pool_size=settings.db_pool_size",
-        "pool_size=20",
-        "test_database.test_pool",
-        POOLED,
-    ),
-    "recycled-after-the-suspend": Mutant(
-        "app/core/config.py",
-        "db_pool_recycle: WholeSeconds = 280",
-        "db_pool_recycle: WholeSeconds = 1800",
-        "test_database.test_pool",
-        NEON | POOLED,
-    ),
-    "pool-instead-of-none": Mutant(
-        DATABASE,
-        "    poolclass=NullPool,\n",
-        "",
-        "test_database.test_pool",
-        {"pool": "nullpool"},
-    ),
-    "echo": Mutant(
-        DATABASE,
-        "echo=settings.debug",
-        "echo=True",
-        "test_database.test_statements_are_not_logged",
-        {},
-    ),
-    "no-command-timeout": Mutant(
-        DATABASE,
-        '        "command_timeout": settings.db_command_timeout,\n',
-        "",
-        "test_database.test_time_limits",
-        ASYNCPG,
-    ),
-    "pooled-url-for-migrations": Mutant(
-        "app/core/neon.py",
-        "    if is_pooled(url):",
-        "    if not url:",
-        "test_config.test_wrong_setting_stops_the_service",
-        NEON,
-    ),
-    "password-in-message": Mutant(
-        "app/core/environment.py",
-        'return f"{variable} {reason}"',
-        "return f\"{variable} {reason} {details['input']}\"",
-        "test_config.test_wrong_setting_stops_the_service",
-        {},
-    ),
-    "asyncpg-without-channel-binding": Mutant(
-        DRIVER,
-        ' or parameters.get("channel_binding") == "require"',
-        "",
-        "test_database_url.test_verified_certificate",
-        ASYNCPG,
-    ),
-    "asyncpg-any-host": Mutant(
-        DRIVER,
-        'context.check_hostname = mode == "verify-full"',
-        "context.check_hostname = False",
-        "test_database_url.test_verified_certificate",
-        ASYNCPG,
-    ),
-    "psycopg-without-channel-binding": Mutant(
-        DRIVER,
-        "        **parameters,\n",
-        '        **{k: v for k, v in parameters.items() if k != "channel_binding"},\n',
-        "test_database_url.test_parameters_are_passed_on_as_given",
-        PSYCOPG,
-    ),
-    "psycopg-system-unverified": Mutant(
-        DRIVER,
-        '{"sslmode": "verify-full", "sslrootcert": public_ca_file()}',
-        '{"sslrootcert": public_ca_file()}',
-        "test_database_url.",
-        PSYCOPG,
-    ),
-    "healthy-without-database": Mutant(
-        "app/routers/health.py",
-        "        status.HTTP_503_SERVICE_UNAVAILABLE,\n",
-        "        status.HTTP_200_OK,\n",
-        "test_health.test_database_refuses",
-        {},
-    ),
-    "slow-health": Mutant(
-        "app/routers/health.py",
-        "TIME_LIMIT_SECONDS = 1",
-        "TIME_LIMIT_SECONDS = 3",
-        "test_health.test_database_is_silent",
-        {},
-    ),
-    "case-in-model": Mutant(
-        "app/models.py",
-        "func.lower(User.email)",
-        "User.email",
-        "test_users.test_email_is_unique_whatever_its_case",
-        {},
-    ),
-    "case-in-migration": Mutant(
-        "alembic/versions/0001_create_users.py",
-        'sa.literal_column("lower(email)")',
-        '"email"',
-        "test_users.test_email_is_unique_whatever_its_case",
-        {},
-        on_postgres=True,
-    ),
-    "drift": Mutant(
-        "app/models.py",
-        "name: str = Field(max_length=100)",
-        "name: str = Field(max_length=99)",
-        "test_migrations.test_down_and_up_again_without_drift",
-        {},
-        on_postgres=True,
-    ),
-    "no-downgrade": Mutant(
-        "alembic/versions/0001_create_users.py",
-        '    op.drop_table("users")\n',
-        "",
-        "test_migrations.test_down_and_up_again_without_drift",
-        {},
-        on_postgres=True,
-    ),
-    "unordered": Mutant(
-        "app/routers/users.py",
-        ".order_by(col(User.id))",
-        "",
-        "test_users.test_list_is_ordered_and_paged",
-        {},
-        on_postgres=True,
-    ),
-    "read-only-is-500": Mutant(
-        "app/errors.py",
-        '    "25006": "read only SQL transaction",\n',
-        "",
-        "test_sessions.test_server_error",
-        {},
-    ),
-    "unavailable-is-500": Mutant(
-        "app/errors.py",
-        "    if is_unavailable(error):",
-        "    if not error:",
-        "test_sessions.test_unreachable_database",
-        {},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_found(
-    environments: Environments,
-    bake: Bakery,
-    postgres: Server,
-    tmp_path: Path,
-    name: str,
-) -> None:
-    mutant = MUTANTS[name]
-    variant = next(
-        variant
-        for variant in VARIANTS
-        if mutant.answers.items() <= variant.answers.items()
-    )
-    path = working_copy(bake(variant), tmp_path)
-    replace_once(path / mutant.file, mutant.old, mutant.new)
-    variables = {}
-    if mutant.on_postgres:
-        variables["TEST_DATABASE_URL"] = postgres.create_database().url
-    module, _, test = mutant.found_by.partition(".")
-    files = [f"tests/{module}.py"] if test else []
-    outcome = run_tests(environments(variant.driver), path, *files, **variables)
-    assert outcome.completed.returncode == 1, outcome.output
-    assert any(f"tests.{mutant.found_by}" in test for test in outcome.failed)

@@ -1,0 +1,54 @@
+"""The tests of the rendered services fail when a service is broken.
+
+Each defect is put into one variant that has the broken lines.
+"""
+
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from lab.copies import replace_once, working_copy
+from lab.projects import Bakery
+from lab.servers import Server
+from lab.variants import VARIANTS
+from tests.service.mutants import MUTANTS
+from tests.service.suites import Environments, run_tests
+
+
+def cases() -> list[ParameterSet]:
+    """Return every mutant; the quick tier has the first for each module that finds it."""
+    seen: set[str] = set()
+    found = []
+    for name, mutant in MUTANTS.items():
+        module = mutant.found_by.partition(".")[0]
+        marks = [pytest.mark.everything] if module in seen else []
+        seen.add(module)
+        found.append(pytest.param(name, marks=marks, id=name))
+    return found
+
+
+@pytest.mark.parametrize("name", cases())
+def test_mutant_is_found(
+    environments: Environments,
+    bake: Bakery,
+    postgres: Server,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    mutant = MUTANTS[name]
+    variant = next(
+        variant
+        for variant in VARIANTS
+        if mutant.answers.items() <= variant.answers.items()
+    )
+    path = working_copy(bake(variant), tmp_path)
+    replace_once(path / mutant.file, mutant.old, mutant.new)
+    variables = {}
+    if mutant.on_postgres:
+        variables["TEST_DATABASE_URL"] = postgres.create_database().url
+    module, _, test = mutant.found_by.partition(".")
+    files = [f"tests/{module}.py"] if test else []
+    outcome = run_tests(environments(variant.driver), path, *files, **variables)
+    assert outcome.completed.returncode == 1, outcome.output
+    assert any(f"tests.{mutant.found_by}" in test for test in outcome.failed)
