@@ -3,33 +3,44 @@
 from logging import getLogger
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, status
+from fastapi import FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import (
-    DBAPIError,
-    IntegrityError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.types import Message, Receive, Scope, Send
+
+from app.core.driver import is_stale_plan
 
 logger = getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 
-# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, most of them
-# classes, that say nothing about the request: it may succeed when it is sent again.
+# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, some of them
+# classes. What stands in none of the three is a mistake of this service: 500.
+CONFLICTS = {
+    "23001": "The entry is still in use.",
+    "23503": "The entry refers to one that does not exist, or is still in use.",
+    "23505": "There is already such an entry.",
+    "23P01": "The entry overlaps with another.",
+}
+REFUSED_VALUES = {
+    "22": "data exception",
+    "23514": "check violation",
+}
 UNAVAILABLE = {
     "08": "connection exception",
     "25006": "read only SQL transaction",
+    "25P03": "idle in transaction session timeout",
+    "25P04": "transaction timeout",
     "28": "invalid authorization",
     "3D": "invalid database name",
     "40": "transaction rollback",
     "53": "insufficient resources",
-    "55": "object not in prerequisite state",
+    "55P03": "lock not available",
     "57": "operator intervention",
+    "58": "system error",
 }
 
 
@@ -47,45 +58,110 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def register_error_handlers(app: FastAPI) -> None:
-    """Add this module's handlers to `app`."""
-    app.exception_handler(SQLAlchemyError)(handle_database_error)
-    app.exception_handler(TimeoutError)(handle_database_error)
-    app.exception_handler(RequestValidationError)(handle_invalid_request)
-    app.exception_handler(status.HTTP_405_METHOD_NOT_ALLOWED)(handle_wrong_method)
+class Application(FastAPI):
+    """A FastAPI application that answers the errors of its database."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take what FastAPI takes."""
+        super().__init__(**options)
+        self.exception_handler(SQLAlchemyError)(handle_database_error)
+        self.exception_handler(RequestValidationError)(handle_invalid_request)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what the handlers do not see: middleware and mounted applications.
+
+        A response with status 500 is held back until it is known which error it hides.
+        """
+        held: list[Message] = []
+        started = scope["type"] != "http"
+
+        async def hold_errors(message: Message) -> None:
+            nonlocal started
+            if held or (not started and message.get("status") == SERVER_ERROR):
+                held.append(message)
+                return
+            started = True
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, hold_errors)
+        except Exception as error:
+            # Starlette raises RuntimeError where a mounted application has answered.
+            cause = error.__cause__ if isinstance(error, RuntimeError) else error
+            response = None if started else database_error_response(cause)
+            if response is not None:
+                await response(scope, receive, send)
+                return
+            await send_all(held, send)
+            raise
+        await send_all(held, send)
+
+
+SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
+
+
+async def send_all(messages: list[Message], send: Send) -> None:
+    """Send what was held back."""
+    for message in messages:
+        await send(message)
 
 
 async def handle_database_error(_: Request, error: Exception) -> JSONResponse:
-    """409 for a broken constraint, 503 for a database that did not do its part.
+    """Answer an error of the database.
 
-    Raises `error` again if it is neither: then it is a mistake in this service.
+    Raises `error` again if it is a mistake in this service.
     """
-    if isinstance(error, IntegrityError):
-        logger.info("constraint refused: %s", error)
-        return JSONResponse(
-            {"detail": "The data conflicts with what is stored."},
-            status.HTTP_409_CONFLICT,
-        )
-    if is_unavailable(error):
-        logger.error("database unavailable: %s", str(error) or type(error).__name__)
-        return JSONResponse(
-            {"detail": "The database is unavailable. Try again later."},
-            status.HTTP_503_SERVICE_UNAVAILABLE,
-            {"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    raise error
+    response = database_error_response(error)
+    if response is None:
+        raise error
+    return response
 
 
-def is_unavailable(error: Exception) -> bool:
-    """Whether `error` says that the database is unreachable, full or too slow."""
-    if isinstance(error, PoolTimeoutError | TimeoutError):
-        return True
+def database_error_response(error: BaseException | None) -> JSONResponse | None:
+    """409 for a conflict, 422 for a value, 503 for a database that is unavailable."""
+    if isinstance(error, PoolTimeoutError):
+        return unavailable(error)
     if not isinstance(error, DBAPIError):
-        return False
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if sqlstate is None:
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return error.connection_invalidated or sqlstate.startswith(tuple(UNAVAILABLE))
+        return None
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    if sqlstate in CONFLICTS:
+        logger.info("refused: %s", first_line(error))
+        return JSONResponse({"detail": CONFLICTS[sqlstate]}, status.HTTP_409_CONFLICT)
+    if sqlstate.startswith(tuple(REFUSED_VALUES)) or (
+        isinstance(error, DataError) and not sqlstate
+    ):
+        logger.info("refused: %s", first_line(error))
+        return JSONResponse(
+            {"detail": "The database does not take this value."},
+            status.HTTP_422_UNPROCESSABLE_CONTENT,
+        )
+    if (
+        sqlstate.startswith(tuple(UNAVAILABLE))
+        or (error.connection_invalidated and not sqlstate)
+        or is_stale_plan(error.orig)
+    ):
+        return unavailable(error)
+    return None
+
+
+def unavailable(error: SQLAlchemyError) -> JSONResponse:
+    """503 for a request that may succeed when it is sent again."""
+    logger.error("database unavailable: %s", error)
+    return JSONResponse(
+        {"detail": "The database is unavailable. Try again later."},
+        status.HTTP_503_SERVICE_UNAVAILABLE,
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def first_line(error: DBAPIError) -> str:
+    """The server's message without its details, which hold a user's data."""
+    return str(error.orig).partition("\n")[0]
+
+
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether `error` says that a change breaks the constraint of that name."""
+    return constraint in first_line(error)
 
 
 async def handle_invalid_request(
@@ -97,11 +173,3 @@ async def handle_invalid_request(
         for problem in error.errors()
     ]
     return JSONResponse({"detail": problems}, status.HTTP_422_UNPROCESSABLE_CONTENT)
-
-
-async def handle_wrong_method(request: Request, error: HTTPException) -> JSONResponse:
-    """405 that allows all methods of the path, where Starlette names one route's."""
-    path = getattr(request.scope.get("route"), "path", None)
-    methods = request.app.openapi()["paths"].get(path, {})
-    headers = {"Allow": ", ".join(methods).upper()} if methods else error.headers
-    return JSONResponse({"detail": error.detail}, error.status_code, headers)

@@ -1,8 +1,10 @@
 """Fixtures: a database of its own for every test, on SQLite or on PostgreSQL."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,23 @@ from alembic import command
 from alembic.config import Config
 from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import event, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
     AsyncEngine,
     async_sessionmaker,
     create_async_engine,
 )
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core import database
 from app.core.database_url import parse_database_url
 from app.core.driver import connect_arguments
+from app.core.session import async_session, read_session
 from app.main import app
 from tests import TEST_DATABASE_URL
 
@@ -32,6 +39,7 @@ Sessions = async_sessionmaker[AsyncSession]
 def pytest_configure() -> None:
     """Refuse a database that is not for tests, because the tests empty it."""
     if not TEST_DATABASE_URL:
+        refuse_what_sqlite_cannot_hold()
         return
     try:
         name = parse_database_url(TEST_DATABASE_URL).url.database or ""
@@ -44,6 +52,19 @@ def pytest_configure() -> None:
             " empty. Name one for tests, such as 'test' or 'app_test'."
         )
         raise pytest.UsageError(msg)
+
+
+def refuse_what_sqlite_cannot_hold() -> None:
+    """Name the first column whose type is PostgreSQL's alone."""
+    for table in SQLModel.metadata.sorted_tables:
+        try:
+            CreateTable(table).compile(dialect=sqlite.dialect())
+        except CompileError as error:
+            msg = (
+                f"SQLite cannot hold a table of the models: {error}."
+                " Run the tests on PostgreSQL: set TEST_DATABASE_URL."
+            )
+            raise pytest.UsageError(msg) from None
 
 
 def postgres_engine(url: str) -> AsyncEngine:
@@ -83,6 +104,8 @@ def run_alembic() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def schema(run_alembic: Callable[..., None]) -> None:
     """Build the schema with Alembic in an empty PostgreSQL database."""
+    if TEST_DATABASE_URL and "PYTEST_XDIST_WORKER" in os.environ:
+        asyncio.run(create_database(TEST_DATABASE_URL))
     build_schema(run_alembic)
 
 
@@ -98,6 +121,19 @@ def build_schema(run_alembic: Callable[..., None]) -> None:
     if TEST_DATABASE_URL:
         asyncio.run(empty_database(TEST_DATABASE_URL))
         run_alembic(command.upgrade, "head")
+
+
+async def create_database(url: str) -> None:
+    """Create the database of a pytest-xdist process, beside the one that was named."""
+    target = parse_database_url(url).url
+    named = target.set(database=(target.database or "").rpartition("_")[0])
+    engine = postgres_engine(named.render_as_string(hide_password=False))
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with autocommit.connect() as connection:
+        query = text("SELECT FROM pg_database WHERE datname = :name")
+        if not (await connection.execute(query, {"name": target.database})).all():
+            await connection.execute(text(f'CREATE DATABASE "{target.database}"'))
+    await engine.dispose()
 
 
 async def empty_database(url: str) -> None:
@@ -122,31 +158,42 @@ async def engine(schema: None) -> AsyncIterator[AsyncEngine]:  # noqa: ARG001
     await engine.dispose()
 
 
+@contextmanager
+def bound_to(bind: AsyncEngine | AsyncConnection, **options: Any) -> Iterator[None]:
+    """Let the app's sessions work on `bind`, wherever their factories are imported."""
+    before = [dict(factory.kw) for factory in (async_session, read_session)]
+    for factory in (async_session, read_session):
+        factory.configure(bind=bind, **options)
+    yield
+    for factory, options_before in zip(
+        (async_session, read_session), before, strict=True
+    ):
+        factory.kw.clear()
+        factory.kw.update(options_before)
+
+
 @pytest.fixture
 async def sessions(engine: AsyncEngine) -> AsyncIterator[Sessions]:
-    """Sessions whose commits are undone after the test."""
+    """The app's sessions on the test's database; their commits are undone after it."""
     if not TEST_DATABASE_URL:
-        yield async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+        with bound_to(engine):
+            yield async_session
         return
     async with engine.connect() as connection:
         transaction = await connection.begin()
-        yield async_sessionmaker(
-            connection,
-            class_=AsyncSession,
-            expire_on_commit=False,
-            join_transaction_mode="create_savepoint",
-        )
+        with bound_to(connection, join_transaction_mode="create_savepoint"):
+            yield async_session
         await transaction.rollback()
 
 
 @pytest.fixture
 async def client(
-    engine: AsyncEngine, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine,
+    sessions: Sessions,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[AsyncClient]:
     """A client of the app, which works on the test's database."""
-    monkeypatch.setattr(database, "read_engine", engine)
-    monkeypatch.setattr(database, "async_session", sessions)
-    monkeypatch.setattr(database, "read_session", sessions)
+    monkeypatch.setattr(database, "readiness_engine", engine)
     async with AsyncClient(
         transport=ASGITransport(app), base_url="http://test"
     ) as client:

@@ -66,7 +66,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
                     name: "postgresql://app:s3cret@ep-a-1-pooler"
                     ".eu-central-1.aws.neon.tech/app",
                 },
-                f"{name} names Neon's pooled endpoint (-pooler)",
+                "DATABASE_URL_DIRECT names Neon's pooled endpoint (-pooler)",
                 id=f"pooled-{name}",
             )
             for name in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED")

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-{%- if cookiecutter.__pool == 'nullpool' %}
-from sqlalchemy.pool import NullPool
-{%- endif %}
 
 from app.core.database import engine
 {%- if cookiecutter.__pool == 'queuepool' %}
-from app.core.pool import SteadyQueuePool
+from app.core.pool import FairQueuePool
+{%- elif cookiecutter.__pool == 'nullpool' %}
+from app.core.pool import FairNullPool
 {%- endif %}
 
 
@@ -36,12 +35,16 @@ async def connect_keywords() -> dict[str, Any]:
 {% if cookiecutter.__pool == 'nullpool' %}
 
 def test_pool() -> None:
-    assert isinstance(engine.pool, NullPool)
-{%- else %}
+    pool = engine.pool
+    assert isinstance(pool, FairNullPool)
+    assert pool.queue.places == 20
+    assert pool.queue.timeout == 30
+{%- elif cookiecutter.__pool == 'queuepool' %}
 
 def test_pool() -> None:
     pool = engine.pool
-    assert isinstance(pool, SteadyQueuePool)
+    assert isinstance(pool, FairQueuePool)
+    assert pool.queue.places == 15
     assert pool.size() == 5
     assert pool._max_overflow == 10
     assert pool.timeout() == 30

@@ -40,7 +40,7 @@ async def test_database_is_silent(
     )
     port = server.sockets[0].getsockname()[1]
     engine = postgres_engine(f"postgresql://nobody@127.0.0.1:{port}/nothing")
-    monkeypatch.setattr(database, "read_engine", engine)
+    monkeypatch.setattr(database, "readiness_engine", engine)
 
     start = monotonic()
     response = await offline_client.get("/health/db")

@@ -1,33 +1,62 @@
-"""What a request's session commits, and what a client hears of it."""
+"""What a request's session commits, what it refuses, and what a client hears of it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Annotated
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends
 from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import func, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from sqlmodel import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core import database
-from app.core.database import SessionDep
-from app.errors import register_error_handlers
+from app.core.database import read_engine
+from app.core.session import (
+    ReadSessionDep,
+    SessionDep,
+    SessionUseError,
+    read_session_scope,
+    session_scope,
+)
+from app.errors import Application
 from app.models import User
-from tests import needs_postgres
-from tests.conftest import Sessions
+from tests import TEST_DATABASE_URL, needs_postgres
+from tests.conftest import Sessions, bound_to
 
-probe = FastAPI()
-register_error_handlers(probe)
+probe = Application()
+
+
+def ada() -> User:
+    """A user that is not stored yet."""
+    return User(name="Ada", email="ada@example.com")
+
+
+async def caller(session: ReadSessionDep) -> AsyncSession:
+    """The session that a dependency reads with."""
+    await session.exec(select(User))
+    return session
+
+
+@probe.post("/shared")
+async def add_and_read(
+    first: Annotated[AsyncSession, Depends(caller)],
+    writer: SessionDep,
+    reader: ReadSessionDep,
+) -> bool:
+    """Add a user, and read it again."""
+    writer.add(ada())
+    await writer.flush()
+    users = (await reader.exec(select(User))).all()
+    return first is writer is reader and len(users) == 1
 
 
 @probe.post("/error", status_code=201)
 async def add_then_fail(session: SessionDep) -> None:
     """Add a user, then fail."""
-    session.add(User(name="Ada", email="ada@example.com"))
+    session.add(ada())
     await session.flush()
     raise LookupError
 
@@ -41,7 +70,7 @@ async def add_orphan(session: SessionDep) -> None:
 
 @probe.get("/slow")
 async def time_out() -> None:
-    """Fail as a command does that takes too long."""
+    """Fail as a request to another server does that takes too long."""
     raise TimeoutError
 
 
@@ -74,20 +103,30 @@ async def probe_client() -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_failed_request_is_rolled_back(
-    probe_client: AsyncClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "async_session", sessions)
+async def stored_users(sessions: Sessions) -> int:
+    """How many users the test's database holds."""
+    async with sessions() as session:
+        return len((await session.exec(select(User))).all())
 
+
+async def test_dependencies_share_a_session(
+    probe_client: AsyncClient, sessions: Sessions
+) -> None:
+    assert (await probe_client.post("/shared")).json() is True
+    assert await stored_users(sessions) == 1
+
+
+async def test_failed_request_is_rolled_back(
+    probe_client: AsyncClient, sessions: Sessions
+) -> None:
     response = await probe_client.post("/error")
 
     assert response.status_code == 500
-    async with sessions() as session:
-        assert (await session.exec(select(User))).all() == []
+    assert await stored_users(sessions) == 0
 
 
 async def test_commit_that_fails_is_not_a_success(
-    probe_client: AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    probe_client: AsyncClient, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection:
         for table in (
@@ -96,33 +135,43 @@ async def test_commit_that_fails_is_not_a_success(
         ):
             await connection.execute(text(f"CREATE TEMPORARY TABLE {table}"))
         await connection.commit()
-        sessions = async_sessionmaker(connection, class_=AsyncSession)
-        monkeypatch.setattr(database, "async_session", sessions)
+        with bound_to(connection):
+            response = await probe_client.post("/orphan")
 
-        response = await probe_client.post("/orphan")
+    # SQLite has no code for what it refuses.
+    assert response.status_code == (409 if TEST_DATABASE_URL else 500)
 
-        assert response.status_code == 409
 
-
-@pytest.mark.parametrize("path", ["/slow", "/full"])
-async def test_database_that_is_too_slow_or_full(
-    probe_client: AsyncClient, path: str
-) -> None:
-    response = await probe_client.get(path)
+async def test_database_that_is_full(probe_client: AsyncClient) -> None:
+    response = await probe_client.get("/full")
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
 
 
+async def test_other_server_that_is_slow(probe_client: AsyncClient) -> None:
+    assert (await probe_client.get("/slow")).status_code == 500
+
+
 @pytest.mark.parametrize(
     ("sqlstate", "status"),
     [
+        pytest.param("08006", 503, id="connection-failure"),
+        pytest.param("22001", 422, id="text-too-long"),
+        pytest.param("23502", 500, id="not-null"),
+        pytest.param("23503", 409, id="foreign-key"),
+        pytest.param("23505", 409, id="unique"),
+        pytest.param("23514", 422, id="check"),
+        pytest.param("23P01", 409, id="exclusion"),
+        pytest.param("25001", 500, id="active-transaction"),
         pytest.param("25006", 503, id="read-only"),
         pytest.param("40001", 503, id="serialization-failure"),
-        pytest.param("53300", 503, id="too-many-connections"),
-        pytest.param("57P01", 503, id="shutdown"),
-        pytest.param("25001", 500, id="active-transaction"),
         pytest.param("42601", 500, id="syntax-error"),
+        pytest.param("53300", 503, id="too-many-connections"),
+        pytest.param("55000", 500, id="prerequisite"),
+        pytest.param("55P03", 503, id="lock-timeout"),
+        pytest.param("57014", 503, id="statement-timeout"),
+        pytest.param("57P01", 503, id="shutdown"),
     ],
 )
 async def test_server_error(
@@ -141,40 +190,54 @@ async def test_unreachable_database(offline_client: AsyncClient) -> None:
     assert "127.0.0.1" not in response.text
 
 
-async def test_objects_stay_readable_after_commit(sessions: Sessions) -> None:
-    bind = sessions.kw["bind"]
-    async with database.async_session(
-        bind=bind, join_transaction_mode="create_savepoint"
-    ) as session:
-        user = User(name="Ada", email="ada@example.com")
+@pytest.mark.usefixtures("sessions")
+async def test_scope_commits_and_objects_stay_readable() -> None:
+    async with session_scope() as session:
+        user = ada()
         session.add(user)
-        await session.commit()
 
-        assert user.name == "Ada"
+    assert user.name == "Ada"
+    async with read_session_scope() as session:
+        assert len((await session.exec(select(User))).all()) == 1
 
 
-async def test_read_session_writes_nothing(sessions: Sessions) -> None:
-    async with database.read_session(bind=sessions.kw["bind"]) as session:
-        session.add(User(name="Ada", email="ada@example.com"))
+@pytest.mark.usefixtures("sessions")
+async def test_session_ends_with_its_scope() -> None:
+    async with session_scope() as session:
+        pass
 
-        assert (await session.exec(select(User))).all() == []
+    with pytest.raises(SessionUseError, match=r"async with session_scope\(\)"):
+        session.add(ada())
+    with pytest.raises(SessionUseError, match=r"async with session_scope\(\)"):
+        await session.exec(select(User))
+
+
+async def test_session_that_only_reads_refuses_changes(sessions: Sessions) -> None:
+    with pytest.raises(SessionUseError, match="save a User: take SessionDep"):
+        async with read_session_scope() as session:
+            session.add(ada())
+
+    assert await stored_users(sessions) == 0
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_session_that_only_reads_refuses_what_needs_a_transaction() -> None:
+    async with read_session_scope() as session:
+        with pytest.raises(SessionUseError, match="stream rows"):
+            await session.stream(select(User))
+        with pytest.raises(SessionUseError, match="lock rows"):
+            await session.exec(select(User).with_for_update())
+        with pytest.raises(SessionUseError, match="cannot write"):
+            await session.exec(update(User).values(name="Eve"))
 
 
 @needs_postgres
-async def test_reads_work_without_a_transaction(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        database,
-        "read_session",
-        async_sessionmaker(
-            engine.execution_options(**database.read_engine.get_execution_options()),
-            class_=AsyncSession,
-        ),
-    )
-    async with asynccontextmanager(database.get_read_session)() as session:
-        first = (await session.exec(select(func.now()))).one()
-        second = (await session.exec(select(func.now()))).one()
+async def test_reads_work_without_a_transaction(engine: AsyncEngine) -> None:
+    reading = engine.execution_options(**read_engine.get_execution_options())
+    with bound_to(reading):
+        async with read_session_scope() as session:
+            first = (await session.exec(select(func.now()))).one()
+            second = (await session.exec(select(func.now()))).one()
 
     assert first < second  # In a transaction, now() stands still.
 

@@ -1,8 +1,8 @@
 """The settings of the service. The README's table says what each is for."""
 {% if cookiecutter.__pool == 'queuepool' %}
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
-{%- else %}
-from pydantic import Field
+{%- elif cookiecutter.__pool == 'nullpool' %}
+from pydantic import Field, PositiveInt
 {%- endif %}
 {% if cookiecutter.database == 'neon' %}
 from app.core.environment import (
@@ -55,10 +55,12 @@ class Settings(EnvironmentSettings):
     debug: bool = False
     db_connect_timeout: WholeSeconds = 15
     db_command_timeout: Seconds = 30
-{%- if cookiecutter.__pool == 'queuepool' %}
+    db_pool_timeout: Seconds = 30
+{%- if cookiecutter.__pool == 'nullpool' %}
+    db_max_connections: PositiveInt = 20
+{%- elif cookiecutter.__pool == 'queuepool' %}
     db_pool_size: PositiveInt = 5
     db_max_overflow: NonNegativeInt = 10
-    db_pool_timeout: Seconds = 30
     db_pool_recycle: WholeSeconds = {{ cookiecutter.__pool_recycle }}
     db_ping_after_idle: NonNegativeFloat = 30
 {%- endif %}

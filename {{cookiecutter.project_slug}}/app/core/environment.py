@@ -1,7 +1,5 @@
 """How settings are read: from the process environment, or the process stops."""
-{% if cookiecutter.__pooled_endpoint %}
-import os
-{%- endif %}
+
 from typing import Annotated, Self
 {% if cookiecutter.__pooled_endpoint %}
 from pydantic import AliasChoices, Field, PlainValidator, ValidationError
@@ -51,11 +49,7 @@ class EnvironmentSettings(BaseSettings):
     def describe(cls, details: ErrorDetails) -> str:
         """One line about one wrong variable."""
         name = str(details["loc"][0])
-{%- if cookiecutter.__pooled_endpoint %}
-        variable = name_in_use(name.upper())
-{%- else %}
         variable = name.upper()
-{%- endif %}
         if details["type"] == "missing":
             field = cls.model_fields[name.lower()]
             return f"{variable} is not set. Set it to {field.description}"
@@ -63,13 +57,3 @@ class EnvironmentSettings(BaseSettings):
         if reason is None:
             return f"{variable}: {details['msg']}"
         return f"{variable} {reason}"
-{%- if cookiecutter.__pooled_endpoint %}
-
-
-def name_in_use(variable: str) -> str:
-    """The name under which `variable` is set, if it has several."""
-    names = [str(name) for name in DIRECT_URL_NAMES.choices]
-    if variable not in names:
-        return variable
-    return next((name for name in names if os.environ.get(name)), variable)
-{%- endif %}

@@ -76,7 +76,7 @@ async def ready() -> Readiness | JSONResponse:
 
 async def select_one() -> None:
     """Run the smallest query."""
-    async with database.read_engine.connect() as connection:
+    async with database.readiness_engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.database import ReadSessionDep, SessionDep
+from app.core.session import ReadSessionDep, SessionDep
 from app.errors import RESPONSES, ErrorMessage
 from app.models import MAX_ID, User, UserCreate, UserRead, UserUpdate
 

@@ -1,0 +1,128 @@
+"""Sessions: one for each request, and scopes for code that runs outside of one."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.orm import ORMExecuteState
+from sqlmodel import Session
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.core.database import engine, read_engine
+
+
+class SessionUseError(InvalidRequestError):
+    """A session was used for what it is not for."""
+
+
+class ScopedSession(Session):
+    """A session that ends with its scope, and writes only if its `info` says so."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take what SQLModel's session takes."""
+        super().__init__(*arguments, close_resets_only=False, **options)
+
+    def _autobegin_t(self, *arguments: Any, **options: Any) -> Any:
+        if self.info.get("ended"):
+            msg = (
+                "the session ended with its request or scope. A background task,"
+                " a stream or a job opens one of its own: async with session_scope()"
+                " or read_session_scope()"
+            )
+            raise SessionUseError(msg)
+        return super()._autobegin_t(*arguments, **options)
+
+    def close(self) -> None:
+        """End the session for good."""
+        super().close()
+        self.info["ended"] = True
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        """Send the changes; raises SessionUseError if the session only reads."""
+        if not self.info["writes"]:
+            changed = [*self.new, *self.deleted, *filter(self.is_modified, self.dirty)]
+            if changed:
+                refuse(f"save a {type(changed[0]).__name__}")
+        super().flush(objects)
+
+
+@event.listens_for(ScopedSession, "do_orm_execute")
+def check_statement(state: ORMExecuteState) -> None:
+    """Refuse what needs a transaction in a session that has none."""
+    if state.session.info["writes"]:
+        return
+    if state.is_insert or state.is_update or state.is_delete:
+        refuse("write")
+    if state.execution_options.get("stream_results"):
+        refuse("stream rows")
+    if getattr(state.statement, "_for_update_arg", None) is not None:
+        refuse("lock rows")
+
+
+def refuse(what: str) -> None:
+    """Raise SessionUseError: a session that only reads was to do `what`."""
+    msg = (
+        f"a session that only reads has no transaction and cannot {what}:"
+        " take SessionDep, or session_scope() outside of a request"
+    )
+    raise SessionUseError(msg)
+
+
+OPTIONS: dict[str, Any] = {
+    "class_": AsyncSession,
+    "sync_session_class": ScopedSession,
+    "expire_on_commit": False,
+}
+async_session = async_sessionmaker(engine, info={"writes": True}, **OPTIONS)
+read_session = async_sessionmaker(read_engine, info={"writes": False}, **OPTIONS)
+
+
+@asynccontextmanager
+async def session_scope() -> AsyncIterator[AsyncSession]:
+    """A session for work of its own: committed at the end, rolled back on an error."""
+    async with async_session() as session:
+        yield session
+        await session.commit()
+
+
+@asynccontextmanager
+async def read_session_scope() -> AsyncIterator[AsyncSession]:
+    """A session that only reads: each statement sees what is committed when it starts.
+
+    Raises SessionUseError if an object was added, changed or deleted.
+    """
+    async with read_session() as session:
+        yield session
+        await session.flush()
+
+
+async def get_read_session() -> AsyncIterator[AsyncSession]:
+    """The session of a request, which reads without a transaction."""
+    async with read_session_scope() as session:
+        yield session
+
+
+async def get_session(
+    session: Annotated[AsyncSession, Depends(get_read_session, scope="function")],
+) -> AsyncIterator[AsyncSession]:
+    """The session of a request, in a transaction from now on.
+
+    It is committed if the request succeeds, else rolled back. An exception from COMMIT
+    reaches the client, since `SessionDep` ends before the response is sent.
+    """
+    await session.commit()  # What was read is kept, the connection goes back.
+    session.sync_session.bind = async_session().sync_session.bind
+    session.info["writes"] = True
+    yield session
+    await session.commit()
+    session.info["writes"] = False
+
+
+# The default scope ends after the response, when a failed COMMIT cannot be told:
+# https://fastapi.tiangolo.com/tutorial/dependencies/dependencies-with-yield/
+SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
+ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="function")]
