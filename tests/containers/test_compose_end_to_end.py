@@ -24,9 +24,10 @@ from lab.images import archive_holds, faults, size
 from lab.pairs import covering_variants, pairs_of_all
 from lab.projects import Bakery
 from lab.stacks import Stack, environment, neon_stand_in, running_stack, wait_until
-from lab.variants import CHOICES, VARIANTS, Variant
+from lab.variants import CHOICES, VARIANTS, Variant, in_turn
 
-# The tests of this file share one slug, so that Docker builds once for each driver.
+# The tests of this file share one slug, so that Docker builds once for each driver and
+# each Python.
 NAME = f"compose-suite-{os.getpid()}"
 OTHER_NAME = f"{NAME}-other"
 
@@ -37,7 +38,7 @@ ANSWERS: dict[str, tuple[object, ...]] = {
     "driver": tuple(CHOICES["driver"]),
     "migrate_service": (True, False),
 }
-COVERING = covering_variants(VARIANTS, QUESTIONS)
+COVERING = in_turn(covering_variants(VARIANTS, QUESTIONS))
 MIGRATING = [variant for variant in COVERING if variant.migrate_service]
 DRIVERS = CHOICES["driver"]
 
@@ -104,7 +105,7 @@ def configured_stack(
 @contextmanager
 def rendered(bake: Bakery, variant: Variant, name: str = NAME) -> Iterator[Path]:
     """Render a variant under a name, and return a copy that a test may change."""
-    project = bake(variant, python_version="3.13", project_slug=name)
+    project = bake(variant, project_slug=name)
     with tempfile.TemporaryDirectory() as folder:
         yield working_copy(project, Path(folder))
 
@@ -126,6 +127,8 @@ def test_the_variants_cover_every_pair(report: list[str]) -> None:
     assert pairs_of_all(COVERING, QUESTIONS) == wanted
     smallest = len(CHOICES["database"]) * len(DRIVERS)
     assert len(COVERING) == smallest
+    for name in ("postgres_version", "python_version"):
+        assert {getattr(variant, name) for variant in COVERING} == set(CHOICES[name])
     report.append(f"{len(COVERING)} variants hold all {len(wanted)} pairs of answers")
 
 
@@ -136,9 +139,34 @@ def test_each_variant_is_needed(left_out: Variant) -> None:
     assert pairs_of_all(others, QUESTIONS) < pairs_of_all(VARIANTS, QUESTIONS)
 
 
+TEST_COMMAND = (
+    *("-f", "docker-compose.test.yml", "up", "--build"),
+    *("--exit-code-from", "test"),
+)
+
+
+@pytest.fixture
+def run_tests() -> Iterator[Callable[[Stack], subprocess.CompletedProcess[str]]]:
+    """Return a function that runs a project's tests with the README's command."""
+    stacks: list[Stack] = []
+
+    def run(stack: Stack) -> subprocess.CompletedProcess[str]:
+        stacks.append(stack)
+        readme = (stack.folder / "README.md").read_text(encoding="utf-8")
+        assert f"\ndocker compose {' '.join(TEST_COMMAND)}\n" in readme
+        return stack.compose(*TEST_COMMAND, check=False)
+
+    yield run
+    for stack in stacks:
+        stack.compose("-f", "docker-compose.test.yml", "down", "--volumes")
+
+
 @pytest.mark.parametrize("variant", COVERING, ids=str)
 def test_life_of_a_stack(
-    make_stack: MakeStack, variant: Variant, report: list[str]
+    make_stack: MakeStack,
+    run_tests: Callable[[Stack], subprocess.CompletedProcess[str]],
+    variant: Variant,
+    report: list[str],
 ) -> None:
     stack = make_stack(variant)
     assert_no_warnings(stack)
@@ -151,6 +179,8 @@ def test_life_of_a_stack(
         assert_migrated_before_start(stack)
     users = stack.create_users("ada", "bob", "cy")
     assert stack.users() == users
+    tests = assert_tests_pass(run_tests(stack))
+    assert stack.users() == users
     restart_api(stack)
     assert stack.users() == users
     stop_api(stack)
@@ -158,7 +188,25 @@ def test_life_of_a_stack(
     assert stack.services() == set()
     stack.up()
     assert stack.users() == users
-    report.append(f"{variant}: {len(users)} users kept over restart, stop and down")
+    report.append(
+        f"{variant}, Python {variant.python_version}, PostgreSQL"
+        f" {variant.postgres_version}: {len(users)} users kept over restart, stop and"
+        f" down; {tests} of its tests passed beside the service"
+    )
+
+
+def assert_tests_pass(tested: subprocess.CompletedProcess[str]) -> str:
+    """Check a run of the project's tests; return how many there were."""
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert " passed" in tested.stdout
+    assert volumes(f"{NAME}-test") == []
+    return tested.stdout.rpartition(" passed")[0].split()[-1]
+
+
+def volumes(project: str) -> list[str]:
+    """Return the names of the volumes that Compose made for a project."""
+    label = f"label=com.docker.compose.project={project}"
+    return docker("volume", "ls", "--quiet", "--filter", label).stdout.split()
 
 
 def assert_no_warnings(stack: Stack) -> None:
@@ -299,57 +347,6 @@ def test_without_the_profile_a_command_migrates(
     stack.compose("run", "--rm", "api", "alembic", "upgrade", "head")
     users = stack.create_users("ada")
     assert stack.users() == users
-
-
-TEST_COMMAND = (
-    *("-f", "docker-compose.test.yml", "up", "--build"),
-    *("--exit-code-from", "test"),
-)
-
-
-@pytest.fixture
-def run_tests() -> Iterator[Callable[[Stack], subprocess.CompletedProcess[str]]]:
-    """Return a function that runs a project's tests with the README's command."""
-    stacks: list[Stack] = []
-
-    def run(stack: Stack) -> subprocess.CompletedProcess[str]:
-        stacks.append(stack)
-        readme = (stack.folder / "README.md").read_text(encoding="utf-8")
-        assert f"\ndocker compose {' '.join(TEST_COMMAND)}\n" in readme
-        return stack.compose(*TEST_COMMAND, check=False)
-
-    yield run
-    for stack in stacks:
-        stack.compose("-f", "docker-compose.test.yml", "down", "--volumes")
-
-
-@pytest.mark.parametrize("database", CHOICES["database"])
-def test_the_projects_tests_pass_beside_its_service(
-    make_stack: MakeStack,
-    run_tests: Callable[[Stack], subprocess.CompletedProcess[str]],
-    database: str,
-    report: list[str],
-) -> None:
-    variant = first_with(COVERING, database=database)
-    stack = make_stack(variant)
-    stack.start()
-    users = stack.create_users("ada", "bob")
-
-    tested = run_tests(stack)
-
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert " passed" in tested.stdout
-    assert stack.users() == users
-    assert stack.services() >= {"api"}
-    assert volumes(f"{NAME}-test") == []
-    summary = tested.stdout.rpartition(" passed")[0].split()[-1]
-    report.append(f"{variant}: {summary} of its tests passed beside the service")
-
-
-def volumes(project: str) -> list[str]:
-    """Return the names of the volumes that Compose made for a project."""
-    label = f"label=com.docker.compose.project={project}"
-    return docker("volume", "ls", "--quiet", "--filter", label).stdout.split()
 
 
 def test_a_broken_test_ends_with_pytests_exit_code(
