@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab.copies import replace_once, working_copy
+from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Server
 from lab.services import ServiceEnvironment, running_service
@@ -24,7 +25,6 @@ from tests.service.probing import (
     Report,
     probe,
 )
-from tests.service.suites import one_of_each
 
 NEON_DIRECT = f"postgresql://app:{PASSWORD}@ep-a-1.eu-central-1.aws.neon.tech/app"
 NEON_POOLED = NEON_DIRECT.replace("ep-a-1", "ep-a-1-pooler")
