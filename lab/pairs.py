@@ -1,9 +1,9 @@
-"""Pairwise coverage: few variants that hold every pair of answers."""
+"""Few variants that hold every pair of answers, or every one of some."""
 
 from collections.abc import Collection, Sequence
 from itertools import combinations
 
-from lab.variants import Variant
+from lab.variants import VARIANTS, Variant
 
 Answer = tuple[str, object]
 Pair = frozenset[Answer]
@@ -34,3 +34,12 @@ def covering_variants(
         missing -= pairs_of(best, questions)
         chosen.append(best)
     return chosen
+
+
+def one_of_each(*questions: str) -> list[Variant]:
+    """Return the first variant of each combination of answers to these questions."""
+    chosen: dict[tuple[object, ...], Variant] = {}
+    for variant in VARIANTS:
+        answers = tuple(getattr(variant, name) for name in questions)
+        chosen.setdefault(answers, variant)
+    return list(chosen.values())

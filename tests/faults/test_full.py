@@ -92,6 +92,7 @@ def test_exhausted_pool(  # noqa: PLR0913, PLR0917
     report.append(line("full pool", variant, found))
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_exhausted_server(
     bake: Bakery,

@@ -16,8 +16,6 @@ import pytest
 from lab.clients import Answer, Record, load, refuse_at_commit
 from lab.pgbouncers import PgBouncer, pgbouncer
 from lab.prepared import (
-    DRIVERS,
-    POOLS,
     add_revision,
     chosen,
     copy_database,
@@ -104,16 +102,14 @@ def setting(
         yield Setting(server, template, bouncers)
 
 
-@pytest.fixture(params=POOLS)
-def pool(request: pytest.FixtureRequest) -> str:
-    """Run the test for both pools."""
-    return str(request.param)
-
-
-@pytest.fixture(params=DRIVERS)
-def driver(request: pytest.FixtureRequest) -> str:
-    """Run the test for both drivers."""
-    return str(request.param)
+# Every pair of driver, pool and tracking; and each driver and pool with caches left on.
+LOADS = [
+    ("asyncpg", "nullpool", 0),
+    ("asyncpg", "queuepool", 1000),
+    ("psycopg", "nullpool", 1000),
+    ("psycopg", "queuepool", 0),
+]
+CACHED = [("asyncpg", "queuepool"), ("psycopg", "nullpool")]
 
 
 @pytest.fixture
@@ -136,7 +132,7 @@ def replicas(
         yield [first.url, second.url]
 
 
-@pytest.mark.parametrize("tracking", TRACKING)
+@pytest.mark.parametrize(("driver", "pool", "tracking"), LOADS)
 def test_load(  # noqa: PLR0913, PLR0917
     setting: Setting,
     environments: Callable[[str], ServiceEnvironment],
@@ -188,6 +184,7 @@ def cached_project(migrating_project: Path, driver: str) -> Path:
     return migrating_project
 
 
+@pytest.mark.parametrize(("driver", "pool"), CACHED)
 def test_cached_statements_fail_where_nobody_tracks_them(
     setting: Setting,
     environments: Callable[[str], ServiceEnvironment],
@@ -210,6 +207,7 @@ def test_cached_statements_fail_where_nobody_tracks_them(
     assert any(text in log for text in NOT_PREPARED_HERE)
 
 
+@pytest.mark.parametrize(("driver", "pool"), CACHED)
 def test_cached_statements_fail_after_a_type_change(
     setting: Setting,
     environments: Callable[[str], ServiceEnvironment],

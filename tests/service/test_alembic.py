@@ -20,6 +20,8 @@ from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, clean_environment
 from lab.variants import VARIANTS, Variant
 
+pytestmark = pytest.mark.everything
+
 ODD_PASSWORD = "%40 %s % @ : / # ? & = + ' \" \\ $x"  # noqa: S105
 WAIT_SECONDS = 60
 

@@ -1,4 +1,8 @@
-"""The rendered code is formatted, lint-free and typed, with no fix-up run first."""
+"""The rendered code is formatted, lint-free and typed, with no fix-up run first.
+
+Every database, pool and driver; whether a Compose service migrates is in no file of
+Python. What is read and not run, is read of every variant.
+"""
 
 import re
 import shutil
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.copies import replace_once, working_copy
+from lab.pairs import one_of_each
 from lab.projects import Bakery, Project, literal
 from lab.services import ServiceEnvironment
 from lab.variants import VARIANTS, Variant
@@ -76,9 +81,15 @@ def passes(completed: subprocess.CompletedProcess[str]) -> bool:
     return completed.returncode == 0
 
 
-# Every variant
+each_service = pytest.mark.parametrize(
+    "variant", one_of_each("database", "pool", "driver"), ids=str
+)
 
 
+# Every service
+
+
+@each_service
 def test_format(check: Check, variant: Variant, copy: Path) -> None:
     completed = check(variant.driver, copy, FORMAT)
     assert passes(completed), completed.stdout
@@ -87,11 +98,14 @@ def test_format(check: Check, variant: Variant, copy: Path) -> None:
     assert int(formatted[1]) >= len(python_files(copy))
 
 
+@each_service
 def test_lint(check: Check, variant: Variant, copy: Path) -> None:
     completed = check(variant.driver, copy, LINT)
     assert passes(completed), completed.stdout
 
 
+@pytest.mark.pairwise
+@each_service
 def test_types(check: Check, variant: Variant, copy: Path) -> None:
     completed = check(variant.driver, copy, TYPES)
     assert passes(completed), completed.stdout
@@ -123,6 +137,8 @@ def test_few_warnings_are_suppressed(project: Project) -> None:
 # Every answer
 
 
+@pytest.mark.pairwise
+@each_service
 def test_long_slug_and_hostile_texts(
     bake: Bakery, check: Check, variant: Variant, tmp_path: Path
 ) -> None:
@@ -151,6 +167,8 @@ def renamed(project: Project, slug: str, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.pairwise
+@each_service
 def test_every_length_of_slug(
     bake: Bakery, check: Check, variant: Variant, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 
 from lab.copies import working_copy
+from lab.pairs import one_of_each
 from lab.projects import Bakery
 from lab.servers import Database, Server, nearest
 from lab.services import ServiceEnvironment, install
@@ -28,7 +29,6 @@ from tests.service.suites import (
     Outcome,
     assert_passed,
     assert_success,
-    one_of_each,
     run_both,
     run_tests,
 )

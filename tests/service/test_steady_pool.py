@@ -20,6 +20,8 @@ from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES
 
+pytestmark = pytest.mark.everything
+
 POOL_SIZE = 5
 CLIENTS = 12  # More than the pool's size, and fewer than it has connections.
 REQUESTS = 20  # For each client.

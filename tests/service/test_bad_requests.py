@@ -1,17 +1,15 @@
-"""Bad input: requests that are odd or wrong, and environments that are wrong."""
+"""Requests that are odd or wrong: the answer is the one that the service documents.
+
+Both drivers, which refuse values in ways of their own.
+"""
 
 import asyncio
-import os
-import subprocess
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 import httpx2
@@ -20,47 +18,18 @@ import pytest
 
 from lab.clients import told
 from lab.conformance import Document, fuzz, send
-from lab.containers import docker
-from lab.prepared import (
-    DATABASES,
-    DRIVERS,
-    chosen,
-    copy_project,
-    migrate,
-    replace,
-)
+from lab.prepared import DRIVERS, chosen, copy_project, migrate, replace
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, own_server
-from lab.services import (
-    RunningService,
-    ServiceEnvironment,
-    running_service,
-)
-from lab.variants import Variant, in_turn
+from lab.services import RunningService, ServiceEnvironment, running_service
 from tests.service.odd_requests import OddRequest, odd_requests
-from tests.service.wrong_environments import (
-    FEW_CASES,
-    PASSWORD,
-    WrongEnvironment,
-    wrong_environments,
-)
+from tests.service.test_wrong_environments import EXIT_SECONDS
+
+pytestmark = pytest.mark.everything
 
 EXAMPLES = 150
 SEED = 20
 RACERS = 24
-AT_ONCE = 4
-EXIT_SECONDS = 120
-COMMON_CASES = {"missing", "empty", "everything", *FEW_CASES}
-# neon has the most to refuse, so it has an image for each driver. The others take turns.
-IMAGES = in_turn(
-    [chosen("neon", "queuepool", driver) for driver in DRIVERS]
-    + [
-        chosen(database, "queuepool", driver)
-        for database, driver in zip(
-            (name for name in DATABASES if name != "neon"), cycle(DRIVERS), strict=False
-        )
-    ]
-)
 
 
 @pytest.fixture(scope="module")
@@ -296,151 +265,3 @@ def test_fuzzing_finds(
         assert httpx2.get(f"{subject.service.url}/users/{number}").status_code == 200
     assert any("GET /users" in failure for failure in found.failures)
     assert faults
-
-
-COMMANDS = {
-    "uvicorn": ["uvicorn", "app.main:app", "--port", "0"],
-    "alembic": ["alembic", "upgrade", "head"],
-}
-
-
-def end_of_process(
-    environment: ServiceEnvironment, project: Path, program: str
-) -> Callable[[WrongEnvironment], list[str]]:
-    """Return a check that runs a program of a project in a wrong environment."""
-
-    def check(wrong: WrongEnvironment) -> list[str]:
-        try:
-            completed = environment.run(
-                project,
-                *COMMANDS[program],
-                check=False,
-                timeout=EXIT_SECONDS,
-                **wrong.variables,
-            )
-        except subprocess.TimeoutExpired:
-            return [f"{wrong.name}: {program} goes on"]
-        return wrong.faults(completed.returncode, completed.stdout + completed.stderr)
-
-    return check
-
-
-def end_of_container(
-    image: str, program: str
-) -> Callable[[WrongEnvironment], list[str]]:
-    """Return a check that runs a program of an image in a wrong environment."""
-
-    def check(wrong: WrongEnvironment) -> list[str]:
-        name = f"bad-input-{uuid.uuid4().hex}"
-        settings = [f"--env={name}={value}" for name, value in wrong.variables.items()]
-        # Without a command, the image serves.
-        command = [] if program == "uvicorn" else COMMANDS[program]
-        try:
-            completed = docker(
-                *("run", "--rm", "--network", "none", "--name", name),
-                *(*settings, image, *command),
-                check=False,
-                timeout=EXIT_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            docker("rm", "--force", name, check=False)
-            return [f"{wrong.name}: {program} goes on"]
-        return wrong.faults(completed.returncode, completed.stdout + completed.stderr)
-
-    return check
-
-
-def common(cases: list[WrongEnvironment]) -> list[WrongEnvironment]:
-    """Return one case of each kind, and those of the -pooler host."""
-    return [
-        case
-        for case in cases
-        if case.name.split(" ", 1)[-1] in COMMON_CASES or case.name.startswith("pooled")
-    ]
-
-
-def faults_in_all(
-    cases: list[WrongEnvironment], check: Callable[[WrongEnvironment], list[str]]
-) -> list[str]:
-    """Run a check of every environment, some at once, and return all faults."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [fault for found in pool.map(check, cases) for fault in found]
-
-
-@pytest.mark.parametrize("program", COMMANDS)
-@pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("database", DATABASES)
-def test_wrong_environment_of_a_process(  # noqa: PLR0913, PLR0917
-    bake: Bakery,
-    environments: Callable[[str], ServiceEnvironment],
-    database: str,
-    driver: str,
-    program: str,
-    tmp_path: Path,
-    report: list[str],
-) -> None:
-    pool = "queuepool" if driver == "asyncpg" else "nullpool"
-    cases = list(wrong_environments(database, pool, program))
-    if database != "neon":
-        # The translator is the same file: neon has all its cases.
-        cases = common(cases)
-    # A copy: Python writes its caches there, and starts the faster for them.
-    project = copy_project(bake(chosen(database, pool, driver)), tmp_path)
-    found = faults_in_all(cases, end_of_process(environments(driver), project, program))
-    report.append(f"{database}, {driver}, {program}: {len(cases)} wrong environments")
-    assert not found, "\n".join(found)
-
-
-@dataclass(frozen=True)
-class Image:
-    """The runtime image of a variant."""
-
-    tag: str
-    variant: Variant
-
-
-@pytest.fixture(scope="module", params=IMAGES, ids=str)
-def image(
-    request: pytest.FixtureRequest,
-    docker_engine: None,  # noqa: ARG001
-    bake: Bakery,
-) -> Iterator[Image]:
-    """Build a variant's runtime image."""
-    variant: Variant = request.param
-    project = bake(variant).path
-    tag = f"bad-input-{os.getpid()}-{variant.database}-{variant.driver}"
-    docker("build", "--quiet", "--target", "runtime", "--tag", tag, str(project))
-    yield Image(tag, variant)
-    docker("image", "rm", "--force", tag, check=False)
-
-
-@pytest.mark.parametrize("program", COMMANDS)
-def test_wrong_environment_of_a_container(
-    image: Image, program: str, report: list[str]
-) -> None:
-    variant = image.variant
-    cases = list(wrong_environments(variant.database, variant.pool, program))
-    if program == "alembic" or variant.database != "neon":
-        cases = common(cases)
-    found = faults_in_all(cases, end_of_container(image.tag, program))
-    report.append(
-        f"container of {variant.database}, {variant.driver}, {program}:"
-        f" {len(cases)} wrong environments"
-    )
-    assert not found, "\n".join(found)
-
-
-def test_wrong_ends_are_found() -> None:
-    """The check can fail: a traceback, a password, an exit code 0, a line too few."""
-    case = WrongEnvironment("case", {}, {"DATABASE_URL": "use", "DEBUG": "boolean"})
-    good = "DATABASE_URL has a mistake: use it\nDEBUG: no boolean\n"
-    assert not case.faults(1, good)
-    for code, output in [
-        (0, good),
-        (1, f"{good}Traceback (most recent call last):"),
-        (1, good.replace("mistake", PASSWORD)),
-        (1, good.replace("boolean", "number")),
-        (1, good.splitlines()[0]),
-        (1, good.replace("DEBUG", "DATABASE_URL")),
-    ]:
-        assert case.faults(code, output), output

@@ -1,0 +1,364 @@
+"""What is required of the Compose files. Each check raises AssertionError."""
+
+import re
+from collections.abc import Callable, Iterator
+from configparser import RawConfigParser
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from lab.projects import Project
+from lab.variants import Variant
+
+SLUG = "my-service"
+VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?P<rule>[^}]*)\}")
+PASSWORD = "${POSTGRES_PASSWORD}"  # noqa: S105 (it names a variable)
+DIRECT_PORT = 5432
+POOLED_PORT = 6432
+HEALTHY = {"condition": "service_healthy"}
+
+Model = dict[str, Any]
+
+
+@dataclass
+class Stack:
+    """The files of a project that say how it runs."""
+
+    variant: Variant
+    main: Model
+    test: Model
+    example: dict[str, str]
+    dockerfile: str
+    pgbouncer: str
+
+    @property
+    def services(self) -> Model:
+        """The services of docker-compose.yml."""
+        services: Model = self.main["services"]
+        return services
+
+    def environment(self, service: str) -> dict[str, str | None]:
+        """Return what a service is given, with variables in their shortest form."""
+        given: dict[str, str | None] = self.services[service]["environment"]
+        return {
+            name: value and VARIABLE.sub(r"${\g<name>}", value)
+            for name, value in given.items()
+        }
+
+
+def read_stack(project: Project) -> Stack:
+    """Read the files of a project."""
+    assert project.variant is not None
+    lines = project.read(".env.example").splitlines()
+    settings = [line for line in lines if line and not line.startswith("#")]
+    return Stack(
+        variant=project.variant,
+        main=yaml.safe_load(project.read("docker-compose.yml")),
+        test=yaml.safe_load(project.read("docker-compose.test.yml")),
+        example=dict(line.split("=", 1) for line in settings),
+        dockerfile=project.read("Dockerfile"),
+        pgbouncer=(
+            project.read("pgbouncer.ini")
+            if project.variant.database == "pgbouncer"
+            else ""
+        ),
+    )
+
+
+def texts(value: object) -> Iterator[str]:
+    """Return every text in a model."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from texts(name)
+            yield from texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts(part)
+    elif isinstance(value, str):
+        yield value
+
+
+def seconds(duration: str) -> int:
+    """Return a duration such as `30s`."""
+    match = re.fullmatch(r"(\d+)s", duration)
+    assert match, duration
+    return int(match[1])
+
+
+# What is required. Each check raises AssertionError.
+
+
+def check_names(stack: Stack) -> None:
+    assert stack.main["name"] == SLUG
+    assert stack.test["name"] == f"{SLUG}-test"
+
+
+def check_services(stack: Stack) -> None:
+    expected = {"api"}
+    if stack.variant.migrate_service:
+        expected.add("migrate")
+    if stack.variant.local_database:
+        expected.add("db")
+    if stack.variant.database == "pgbouncer":
+        expected.add("pgbouncer")
+    assert set(stack.services) == expected
+    assert set(stack.test["services"]) == {"test", "db"}
+
+
+def check_images(stack: Stack) -> None:
+    runtime = {"context": ".", "target": "runtime"}
+    for name in {"api", "migrate"} & set(stack.services):
+        assert stack.services[name]["build"] == runtime
+        # One name for two builds fails where they are exported side by side.
+        assert "image" not in stack.services[name]
+    test = stack.test["services"]
+    assert test["test"]["build"] == {"context": ".", "target": "testing"}
+    assert "image" not in test["test"]
+    image = f"postgres:{stack.variant.postgres_version}"
+    assert test["db"]["image"] == image
+    if stack.variant.local_database:
+        assert stack.services["db"]["image"] == image
+    if stack.variant.database == "pgbouncer":
+        image = stack.services["pgbouncer"]["image"]
+        assert re.fullmatch(r"edoburu/pgbouncer:v1\.\d+\.\d+-p\d+", image)
+
+
+def check_order(stack: Stack) -> None:
+    expected: dict[str, Model] = {name: {} for name in stack.services}
+    if stack.variant.database == "postgres":
+        expected["api"]["db"] = HEALTHY
+    if stack.variant.database == "pgbouncer":
+        expected["api"]["pgbouncer"] = HEALTHY
+        expected["pgbouncer"]["db"] = HEALTHY
+    if stack.variant.migrate_service:
+        expected["api"]["migrate"] = {
+            "condition": "service_completed_successfully",
+            "required": False,
+        }
+        if stack.variant.local_database:
+            expected["migrate"]["db"] = HEALTHY
+    found = {
+        name: service.get("depends_on", {}) for name, service in stack.services.items()
+    }
+    assert found == expected
+    assert all(
+        "depends_on" not in service or service["depends_on"]
+        for service in stack.services.values()
+    )
+    assert stack.test["services"]["test"]["depends_on"] == {"db": HEALTHY}
+
+
+def check_profiles(stack: Stack) -> None:
+    profiles = {
+        name: service["profiles"]
+        for name, service in stack.services.items()
+        if "profiles" in service
+    }
+    if stack.variant.migrate_service:
+        assert profiles == {"migrate": ["migrate"]}
+        assert stack.example["COMPOSE_PROFILES"] == "migrate"
+        assert stack.services["migrate"]["command"] == ["sh", "scripts/migrate.sh"]
+    else:
+        assert profiles == {}
+        assert "COMPOSE_PROFILES" not in stack.example
+
+
+def local_url(host: str, port: int) -> str:
+    return f"postgresql://app:{PASSWORD}@{host}:{port}/app"
+
+
+def check_urls(stack: Stack) -> None:
+    """The API is given the pooled URL, and the direct one beside it to migrate with."""
+    direct = {
+        "postgres": {"DATABASE_URL": local_url("db", DIRECT_PORT)},
+        "pgbouncer": {"DATABASE_URL_DIRECT": local_url("db", DIRECT_PORT)},
+        "neon": {"DATABASE_URL_DIRECT": "${NEON_DIRECT_URL}"},
+    }[stack.variant.database]
+    pooled = {
+        "postgres": {},
+        "pgbouncer": {"DATABASE_URL": local_url("pgbouncer", POOLED_PORT)},
+        "neon": {"DATABASE_URL": "${NEON_POOLED_URL}"},
+    }[stack.variant.database]
+    api = {
+        name: value
+        for name, value in stack.environment("api").items()
+        if name.startswith("DATABASE_URL")
+    }
+    assert api == pooled | direct
+    if stack.variant.migrate_service:
+        assert stack.environment("migrate") == direct
+
+
+def check_test_url(stack: Stack) -> None:
+    test, db = stack.test["services"]["test"], stack.test["services"]["db"]
+    assert set(test["environment"]) == {"TEST_DATABASE_URL"}
+    url = urlsplit(test["environment"]["TEST_DATABASE_URL"])
+    assert db["environment"] == {
+        "POSTGRES_USER": url.username,
+        "POSTGRES_PASSWORD": url.password,
+        "POSTGRES_DB": url.path.removeprefix("/"),
+    }
+    assert (url.hostname, url.port) == ("db", DIRECT_PORT)
+    assert url.path == "/test"
+
+
+def check_settings(stack: Stack) -> None:
+    """The settings without a value come from the shell or from `.env`."""
+    expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT"}
+    if stack.variant.pool == "queuepool":
+        expected |= {"DB_POOL_SIZE", "DB_MAX_OVERFLOW"}
+        expected |= {"DB_POOL_TIMEOUT", "DB_POOL_RECYCLE", "DB_PING_AFTER_IDLE"}
+    environment = stack.environment("api")
+    others = {name for name in environment if not name.startswith("DATABASE_URL")}
+    assert others == expected
+    assert {environment[name] for name in others} == {None}
+
+
+def check_password(stack: Stack) -> None:
+    if not stack.variant.local_database:
+        assert not any("POSTGRES" in text for text in texts(stack.main))
+        return
+    assert stack.environment("db") == {
+        "POSTGRES_USER": "app",
+        "POSTGRES_PASSWORD": PASSWORD,
+        "POSTGRES_DB": "app",
+    }
+    assert stack.example["POSTGRES_PASSWORD"]
+    if stack.variant.database == "pgbouncer":
+        users = stack.main["configs"]["userlist"]["content"]
+        assert users == f'"app" "{PASSWORD}"\n'
+
+
+def check_ports(stack: Stack) -> None:
+    expected = {"api": ["127.0.0.1:${API_PORT:-8000}:8000"]}
+    if stack.variant.local_database:
+        expected["db"] = ["127.0.0.1:${DB_PORT:-5432}:5432"]
+    found = {
+        name: service["ports"]
+        for name, service in stack.services.items()
+        if "ports" in service
+    }
+    assert found == expected
+    assert not any("ports" in service for service in stack.test["services"].values())
+
+
+def check_volumes(stack: Stack) -> None:
+    newest = int(stack.variant.postgres_version) >= 18
+    path = "/var/lib/postgresql" if newest else "/var/lib/postgresql/data"
+    expected: dict[str, list[str]] = {}
+    if stack.variant.local_database:
+        expected["db"] = [f"db-data:{path}"]
+    if stack.variant.database == "pgbouncer":
+        expected["pgbouncer"] = [
+            "./pgbouncer.ini:/etc/pgbouncer/pgbouncer.ini:ro",
+        ]
+    found = {
+        name: service["volumes"]
+        for name, service in stack.services.items()
+        if "volumes" in service
+    }
+    assert found == expected
+    assert stack.main.get("volumes", {}) == (
+        {"db-data": None} if stack.variant.local_database else {}
+    )
+    assert "volumes" not in stack.test
+    assert stack.test["services"]["db"]["tmpfs"] == [path]
+    services = stack.test["services"].values()
+    assert not any("volumes" in service for service in services)
+
+
+def check_health(stack: Stack) -> None:
+    """Every probe is there, needs no tool that is missing, and spares Neon."""
+    probes = {
+        name: service["healthcheck"]["test"]
+        for name, service in stack.services.items()
+        if "healthcheck" in service
+    }
+    assert set(probes) == set(stack.services) - {"migrate"}
+    api = probes.pop("api")
+    assert api[:3] == ["CMD", "python", "-c"]
+    compile(api[3], "healthcheck", "exec")
+    assert len(api) == len(["CMD", "python", "-c", "code"])
+    path = "live" if stack.variant.database == "neon" else "db"
+    assert f'"http://127.0.0.1:8000/health/{path}"' in api[3]
+    assert re.search(r"timeout=\d", api[3])
+    ports = {"db": [], "pgbouncer": ["-p", str(POOLED_PORT)]}
+    for name, probe in probes.items():
+        assert probe == [
+            *("CMD", "pg_isready", "-h", "127.0.0.1"),
+            *ports[name],
+            *("-U", "app", "-d", "app"),
+        ]
+    test = stack.test["services"]["db"]["healthcheck"]["test"]
+    assert test == [
+        *("CMD", "pg_isready", "-h", "127.0.0.1"),
+        *("-U", "test", "-d", "test"),
+    ]
+
+
+def check_variables(stack: Stack) -> None:
+    """`.env.example` has every variable of the Compose file, and no other."""
+    needed = {
+        match["name"] for text in texts(stack.main) for match in VARIABLE.finditer(text)
+    }
+    if stack.variant.migrate_service:
+        needed.add("COMPOSE_PROFILES")
+    assert set(stack.example) == needed
+    assert not any(VARIABLE.search(text) for text in texts(stack.test))
+
+
+def check_missing_variables(stack: Stack) -> None:
+    """A variable without a default stops Compose with a message, wherever it is."""
+    rules: dict[str, set[str]] = {}
+    for text in texts(stack.main):
+        for match in VARIABLE.finditer(text):
+            rules.setdefault(match["name"], set()).add(match["rule"])
+    for name, found in rules.items():
+        if name.endswith("_PORT"):
+            (rule,) = found
+            assert rule == f":-{stack.example[name]}"
+        else:
+            assert any(rule.startswith(":?") and ".env" in rule for rule in found)
+
+
+def check_stop(stack: Stack) -> None:
+    """The server gives up on its requests before Docker gives up on the server."""
+    match = re.search(
+        r'^CMD \["uvicorn", .*"--timeout-graceful-shutdown", "(\d+)"\]$',
+        stack.dockerfile,
+        re.MULTILINE,
+    )
+    assert match
+    assert int(match[1]) < seconds(stack.services["api"]["stop_grace_period"])
+
+
+def check_restart(stack: Stack) -> None:
+    for name, service in stack.services.items():
+        policy = "on-failure" if name == "migrate" else "unless-stopped"
+        assert service["restart"] == policy
+    assert not any("restart" in service for service in stack.test["services"].values())
+
+
+def check_pgbouncer(stack: Stack) -> None:
+    if stack.variant.database != "pgbouncer":
+        assert "pgbouncer" not in str(stack.main)
+        return
+    parser = RawConfigParser(inline_comment_prefixes=None)
+    parser.read_string(stack.pgbouncer)
+    assert parser["databases"]["app"] == "host=db port=5432 dbname=app"
+    settings = parser["pgbouncer"]
+    assert settings["pool_mode"] == "transaction"
+    assert settings["auth_type"] == "scram-sha-256"
+    assert settings["listen_addr"] == "*"
+    assert settings["listen_port"] == str(POOLED_PORT)
+    (users,) = stack.services["pgbouncer"]["configs"]
+    assert users == {"source": "userlist", "target": settings["auth_file"]}
+
+
+CHECKS: dict[str, Callable[[Stack], None]] = {
+    name.removeprefix("check_"): function
+    for name, function in list(globals().items())
+    if name.startswith("check_")
+}

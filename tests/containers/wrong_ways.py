@@ -1,0 +1,303 @@
+"""The wrong ways that lead to a symptom. Each returns what the service or command says."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from lab.prepared import DATABASES, DRIVERS, POOLS
+from lab.servers import Database, free_port
+from lab.services import RunningService
+from lab.symptoms import (
+    CACHES_ON,
+    CLIENTS,
+    COLUMN_CHANGES,
+    LOCK_WAITERS,
+    SAME_STATEMENT_TWICE,
+    Laboratory,
+    log_of,
+    plain_role,
+    statuses,
+    tables_locked,
+    wait_for,
+)
+from lab.variants import VARIANTS, Variant
+
+UNMIGRATED = [variant for variant in VARIANTS if not variant.migrate_service]
+ALL = DATABASES
+POOLED = sorted({each.database for each in UNMIGRATED if each.pooled_endpoint})
+DIRECT = sorted({each.database for each in UNMIGRATED if not each.pooled_endpoint})
+UPGRADE = "upgrade head"
+UNCHECKED = ("check_before_use(engine)\n", "")
+BACKENDS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+# The wrong ways. Each returns what the service or the command says.
+
+
+def nothing_listens(lab: Laboratory, variant: Variant) -> str:
+    url = f"postgresql://app:s3cret@127.0.0.1:{free_port()}/app"
+    with lab.service(variant, url) as service:
+        assert statuses(service.url) == {503: 1}
+        return log_of(service)
+
+
+def nothing_listens_for_alembic(lab: Laboratory, variant: Variant) -> str:
+    url = f"postgresql://app:s3cret@127.0.0.1:{free_port()}/app"
+    return lab.alembic(variant, UPGRADE, url)
+
+
+def crowd(
+    service: RunningService, database: Database, condition: Callable[[], object]
+) -> tuple[int, int]:
+    """Let requests pile up until `condition`; return how many were answered how."""
+    counted = []
+    with tables_locked(database):
+        thread = threading.Thread(
+            target=lambda: counted.append(statuses(service.url, CLIENTS))
+        )
+        thread.start()
+        wait_for(condition, "a crowd of requests")
+    thread.join()
+    assert set(counted[0]) <= {200, 503}
+    return counted[0][200], counted[0][503]
+
+
+def too_many_requests(
+    lab: Laboratory,
+    variant: Variant,
+    database: Database,
+    url: str,
+    text: str,
+    **variables: str,
+) -> str:
+    """Send more requests at once than there are connections."""
+    with lab.service(variant, url, **variables) as service:
+        _, failed = crowd(service, database, lambda: text in log_of(service))
+        assert failed
+        return log_of(service)
+
+
+# A pool, if there is one, that lets every request have a connection.
+UNLIMITED = {"DB_POOL_SIZE": str(CLIENTS)}
+
+
+def server_full(lab: Laboratory, variant: Variant) -> str:
+    database = lab.fresh_database()
+    text = "sorry, too many clients already"
+    return too_many_requests(lab, variant, database, database.url, text, **UNLIMITED)
+
+
+def server_full_for_a_plain_role(lab: Laboratory, variant: Variant) -> str:
+    database = lab.fresh_database()
+    url = plain_role(lab.server, database)
+    text = "remaining connection slots are reserved"
+    return too_many_requests(lab, variant, database, url, text, **UNLIMITED)
+
+
+def pgbouncer_full(lab: Laboratory, variant: Variant) -> str:
+    database = lab.fresh_database()
+    url = lab.url(variant, database, "narrow")
+    text = "no more connections allowed"
+    return too_many_requests(lab, variant, database, url, text)
+
+
+def pool_full(lab: Laboratory, variant: Variant) -> str:
+    database = lab.fresh_database()
+    url = lab.url(variant, database)
+    limit = {"DB_POOL_TIMEOUT": "1"}
+    return too_many_requests(lab, variant, database, url, "QueuePool limit", **limit)
+
+
+def ended_mid_request(lab: Laboratory, variant: Variant) -> str:
+    """End the connection of a request that waits for a lock."""
+    database = lab.fresh_database()
+    url = lab.url(variant, database)
+    counted = []
+    with lab.service(variant, url) as service, tables_locked(database):
+        thread = threading.Thread(target=lambda: counted.append(statuses(service.url)))
+        thread.start()
+        wait_for(lambda: database.execute(LOCK_WAITERS), "a request that waits")
+        [(waiting,)] = database.execute(LOCK_WAITERS)
+        database.execute("SELECT pg_terminate_backend(%s)", waiting)
+        thread.join()
+        assert counted == [{503: 1}]
+        return log_of(service)
+
+
+def stale_connection(
+    lab: Laboratory, variant: Variant, *changes: tuple[str, str]
+) -> str:
+    """End every idle connection of a service; return what it logs at the next."""
+    database = lab.fresh_database()
+    with lab.service(variant, database.url, *changes) as service:
+        assert statuses(service.url) == {200: 1}
+        lab.server.terminate_backends()
+        wait_for(lambda: not database.execute(BACKENDS), "the end of the connections")
+        expected = {503: 1} if changes else {200: 1}
+        assert statuses(service.url) == expected
+        return log_of(service)
+
+
+def stale_without_check(lab: Laboratory, variant: Variant) -> str:
+    return stale_connection(lab, variant, UNCHECKED)
+
+
+def tls_url(port: int, query: str) -> str:
+    return f"postgresql://app:s3cret@127.0.0.1:{port}/app{query}"
+
+
+def plain_to_tls_server(lab: Laboratory, variant: Variant) -> str:
+    return lab.alembic(variant, UPGRADE, tls_url(lab.tls_port, "?sslmode=disable"))
+
+
+def plain_to_tls_pgbouncer(lab: Laboratory, variant: Variant) -> str:
+    url = tls_url(lab.tls_bouncer_port, "?sslmode=disable")
+    with lab.service(variant, url) as service:
+        assert statuses(service.url) == {503: 1}
+        return log_of(service)
+
+
+def two_processes(
+    lab: Laboratory, variant: Variant, url: str, *changes: tuple[str, str]
+) -> str:
+    """Run the same statements in two processes, which share a server connection.
+
+    asyncpg counts its statements for each process, psycopg for each connection.
+    """
+    return "".join(
+        lab.script(SAME_STATEMENT_TWICE, variant, url, *changes) for _ in range(2)
+    )
+
+
+def prepared_through_pgbouncer(lab: Laboratory, variant: Variant) -> str:
+    """Use the engine of a service for a direct connection with a pooler's URL."""
+    url = lab.bouncers["forgets"].url(lab.fresh_database())
+    return two_processes(lab, variant, url)
+
+
+def caches_on(lab: Laboratory, variant: Variant) -> str:
+    url = lab.bouncers["forgets"].url(lab.fresh_database())
+    return two_processes(lab, variant, url, *CACHES_ON[variant.driver])
+
+
+def column_changes_with_caches_on(lab: Laboratory, variant: Variant) -> str:
+    url = lab.bouncers["follows"].url(lab.fresh_database())
+    return lab.script(COLUMN_CHANGES, variant, url, *CACHES_ON[variant.driver])
+
+
+def table_in_use(lab: Laboratory, variant: Variant) -> str:
+    """Migrate while a transaction uses the version table."""
+    database = lab.fresh_database()
+    with psycopg.connect(database.url) as connection:
+        connection.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+        return lab.alembic(variant, "downgrade base", database.url)
+
+
+def pooled_url_for_alembic(lab: Laboratory, variant: Variant) -> str:
+    host = "ep-a-1-pooler.eu-central-1.aws.neon.tech"
+    url = f"postgresql://app:s3cret@{host}/app?sslmode=require"
+    return lab.alembic(variant, UPGRADE, url)
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A text, the wrong way that leads to it, and the answers with which it does."""
+
+    text: str
+    wrong_way: Callable[[Laboratory, Variant], str]
+    databases: Sequence[str]
+    drivers: Sequence[str] = tuple(DRIVERS)
+    pools: Sequence[str] = tuple(POOLS)
+
+    def shown_by(self, variant: Variant) -> bool:
+        """Tell whether the wrong way leads there in this variant."""
+        return (
+            variant.database in self.databases
+            and variant.driver in self.drivers
+            and variant.pool in self.pools
+        )
+
+
+ASYNCPG = ("asyncpg",)
+PSYCOPG = ("psycopg",)
+POOL_TEXT = "QueuePool limit of size 5 overflow 10 reached"
+SYMPTOMS = [
+    Symptom("Connection refused", nothing_listens, ALL),
+    Symptom("Connection refused", nothing_listens_for_alembic, ALL, PSYCOPG),
+    Symptom("Connect call failed", nothing_listens_for_alembic, ALL, ASYNCPG),
+    Symptom("sorry, too many clients already", server_full, DIRECT),
+    Symptom(
+        "remaining connection slots are reserved",
+        server_full_for_a_plain_role,
+        ["postgres", "neon"],
+    ),
+    Symptom(
+        "no more connections allowed (max_client_conn)", pgbouncer_full, ["pgbouncer"]
+    ),
+    Symptom(POOL_TEXT, pool_full, ALL, pools=["queuepool"]),
+    Symptom(
+        "terminating connection due to administrator command", ended_mid_request, ALL
+    ),
+    Symptom(
+        "connection was closed in the middle of operation",
+        ended_mid_request,
+        ALL,
+        ASYNCPG,
+    ),
+    Symptom(
+        "connection is closed", stale_without_check, DIRECT, ASYNCPG, ["queuepool"]
+    ),
+    Symptom(
+        "terminating connection due to administrator command",
+        stale_without_check,
+        DIRECT,
+        PSYCOPG,
+        ["queuepool"],
+    ),
+    Symptom("no encryption", plain_to_tls_server, DIRECT),
+    Symptom("SSL required", plain_to_tls_pgbouncer, POOLED),
+    Symptom(
+        'prepared statement "__asyncpg_stmt_1__" already exists',
+        prepared_through_pgbouncer,
+        DIRECT,
+        ASYNCPG,
+    ),
+    Symptom(
+        'prepared statement "__asyncpg_stmt_1__" already exists',
+        caches_on,
+        ["pgbouncer"],
+        ASYNCPG,
+    ),
+    Symptom(
+        'prepared statement "_pg3_0" already exists',
+        prepared_through_pgbouncer,
+        DIRECT,
+        PSYCOPG,
+    ),
+    Symptom(
+        'prepared statement "_pg3_0" already exists', caches_on, ["pgbouncer"], PSYCOPG
+    ),
+    Symptom(
+        "cached plan must not change result type",
+        column_changes_with_caches_on,
+        POOLED,
+        PSYCOPG,
+    ),
+    Symptom(
+        "cached statement plan is invalid",
+        column_changes_with_caches_on,
+        POOLED,
+        ASYNCPG,
+    ),
+    Symptom("canceling statement due to lock timeout", table_in_use, ALL),
+    Symptom(
+        "DATABASE_URL_DIRECT names Neon's pooled endpoint",
+        pooled_url_for_alembic,
+        ["neon"],
+    ),
+]
