@@ -34,10 +34,6 @@ class UsageError(Exception):
     """Something that the person gave cannot be used. The message is one line."""
 
 
-class UnrenderableError(Exception):
-    """An answer is no valid expression. The message is one line."""
-
-
 def read_answers(path: Path) -> Answers:
     """Return the answers of a file in the form of `cookiecutter --config-file`.
 
@@ -122,7 +118,7 @@ def refused(given: Mapping[str, object]) -> Iterator[str]:
     """
     try:
         answers = complete(given)
-    except UnrenderableError as error:
+    except UsageError as error:
         yield f"{unrenderable(given)}: cannot be rendered: {error}"
         return
     hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
@@ -133,7 +129,7 @@ def refused(given: Mapping[str, object]) -> Iterator[str]:
 def complete(given: Mapping[str, object]) -> Answers:
     """Return the answers to all questions, rendered, and the values derived from them.
 
-    Raises UnrenderableError.
+    Raises UsageError for an answer that is no valid expression.
     """
     questions = str(ROOT / "cookiecutter.json")
     context = generate_context(questions, extra_context=dict(given))
@@ -141,7 +137,7 @@ def complete(given: Mapping[str, object]) -> Answers:
         return dict(prompt_for_config(context, no_input=True))
     except Exception as error:  # An answer may be any expression: {{ 1/0 }}.
         reason = getattr(error, "error", error)
-        raise UnrenderableError(" ".join(str(reason).split())) from error
+        raise UsageError(" ".join(str(reason).split())) from error
 
 
 def unrenderable(given: Mapping[str, object]) -> str:
@@ -149,6 +145,6 @@ def unrenderable(given: Mapping[str, object]) -> str:
     for key, value in given.items():
         try:
             complete({key: value})
-        except UnrenderableError:
+        except UsageError:
             return key
     return "the answers"

@@ -2,13 +2,16 @@
 
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from comparison.answers import complete
 from comparison.decisions import Decision, decisions
 from comparison.differences import Differences, differences
-from comparison.sides import project_of, read_side, share_names
+from comparison.rendering import render
+from comparison.sides import read_side, share_names
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ class Comparison:
     @property
     def sections(self) -> dict[str, list[Decision]]:
         """The decisions by section, in their order."""
-        sections: dict[str, list[Decision]] = {}
-        for decision in self.decisions:
-            sections.setdefault(decision.section, []).append(decision)
-        return sections
+        return {
+            section: list(rows)
+            for section, rows in groupby(self.decisions, attrgetter("section"))
+        }
 
     @property
     def summary(self) -> str:
@@ -72,7 +75,7 @@ def compare(left: str, right: str, *, differing_only: bool = False) -> Compariso
     table = decisions(complete(first.answers), complete(second.answers))
     shown = [each for each in table if not (differing_only and each.same)]
     with tempfile.TemporaryDirectory() as scratch:
-        mine = project_of(first, Path(scratch, "a"))
-        theirs = project_of(second, Path(scratch, "b"))
+        mine = first.folder or render(first.answers, Path(scratch, "a"))
+        theirs = second.folder or render(second.answers, Path(scratch, "b"))
         found = differences((first, mine), (second, theirs))
     return Comparison(left, right, tuple(shown), found)

@@ -43,26 +43,20 @@ def decisions(left: Answers, right: Answers) -> Iterator[Decision]:
 
 def table(answers: Answers) -> dict[tuple[str, str], str]:
     """Return the text of each row, by section and name; empty if it has none here."""
-    rendered = {
-        (section, name): text(row, answers)
+    costs = round_trips(answers)
+    values = {
+        name: with_tls(cost, costs.connect) for name, cost in costs._asdict().items()
+    }
+    return {
+        (section, name): text(row, answers, values)
         for section, rows in ROWS.items()
         for name, row in rows.items()
     }
-    return rendered | dict(costs(answers))
 
 
-def text(row: str | dict[str, str], answers: Answers) -> str:
+def text(row: str | dict[str, str], answers: Answers, costs: dict[str, str]) -> str:
     """Render a row, or its text for the answer that it has texts for."""
     if isinstance(row, dict):
         row = next((row[answers[name]] for name in CHOICES if answers[name] in row), "")
     template = Environment(undefined=StrictUndefined).from_string(row)  # noqa: S701 (no page)
-    return template.render(cookiecutter=answers).strip()
-
-
-def costs(answers: Answers) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield the rows about round trips."""
-    section = "Round trips per request"
-    read, write, connect = round_trips(answers)
-    yield (section, "A request that reads"), with_tls(read, connect)
-    yield (section, "A request that writes"), with_tls(write, connect)
-    yield (section, "Of these, to connect"), with_tls(connect, connect)
+    return template.render(cookiecutter=answers, round_trips=costs).strip()

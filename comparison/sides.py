@@ -18,7 +18,6 @@ from comparison.answers import (
     problems,
     read_answers,
 )
-from comparison.rendering import render
 
 PRESETS = {path.stem: path for path in sorted((ROOT / "presets").glob("*.yaml"))}
 # What no person means to compare, where git does not say so.
@@ -147,11 +146,6 @@ def share_names(side: Side, other: Side) -> Side:
     return replace(
         side, answers={key: answers[key] for key in PUBLIC if key in answers}
     )
-
-
-def project_of(side: Side, output_dir: Path) -> Path:
-    """Return the folder of a side, rendered now if it is not there yet."""
-    return side.folder or render(side.answers, output_dir)
 
 
 def files_of(folder: Path) -> set[str]:

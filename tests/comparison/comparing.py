@@ -48,7 +48,7 @@ def compare(
         patch.dict(os.environ, variables),
         redirect_stdout(out),
         redirect_stderr(err),
-        patch("comparison.sides.render", render_once),
+        patch("comparison.comparison.render", render_once),
         patch("comparison.differences.render", render_once),
     ):
         code = main(words)
