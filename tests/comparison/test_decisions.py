@@ -303,15 +303,19 @@ def test_row_that_a_side_has_not_is_marked() -> None:
 def test_edited_service_shows_in_the_files_and_not_in_the_table(
     bake: Bakery, tmp_path: Path
 ) -> None:
-    """Code of another shape is compared too: nothing of it is read for the table."""
+    """Nothing of it is read for the table, and none of its code is run."""
     project = edited(bake, tmp_path)
+    ran = tmp_path / "ran"
+    (project / "app" / "__init__.py").write_text(f"open({str(ran)!r}, 'w')")
     replace(project / "docker-compose.yml", ("postgres:", "postgis/postgis:"))
     (project / "app" / "core" / "config.py").write_text("x = ]\0")
     (project / "app" / "core" / "database.py").unlink()
     data = compared(project, project / ".cookiecutter.yaml")
     assert all(each["same"] for each in data["decisions"])
     status = {each["path"]: each["status"] for each in data["files"]}
+    assert not ran.exists()
     assert status == {
+        "app/__init__.py": "changed",
         "app/core/config.py": "changed",
         "app/core/database.py": "only in B",
         "docker-compose.yml": "changed",
