@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["cookiecutter>=2.7.1", "pyyaml>=6.0.2", "rich>=14.0"]
+# dependencies = [
+#     "cookiecutter>=2.7.1", "jinja2>=3.1.5", "pyyaml>=6.0.2", "rich>=14.0",
+#     "ruamel.yaml>=0.18.6",
+# ]
 # ///
 """Compare what this template renders for two environments: `uv run compare.py A B`.
 
@@ -12,16 +15,17 @@ Answers may follow each of the others: `../my-service,database=neon`.
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from environments.answers import UsageError, problems, read_answers
-from environments.comparison import Comparison, compare, count
-from environments.output import complain, say, write_file
-from environments.page import page
-from environments.shown import shown
-from environments.sides import preset_names
-from environments.terminal import console_for_output, picture, write
+from comparison.answers import UsageError, problems, read_answers
+from comparison.comparison import compare, count
+from comparison.output import say, tell, write_file
+from comparison.page import page
+from comparison.shown import shown
+from comparison.sides import PRESETS
+from comparison.terminal import console_for_output, picture, write
 
 FOUND = 1
 USAGE_ERROR = 2
@@ -44,29 +48,20 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="compare.py",
         description="Compare what this template renders for two environments.",
-        epilog="A and B are each a preset (" + ", ".join(preset_names()) + "), an"
+        epilog="A and B are each a preset (" + ", ".join(PRESETS) + "), an"
         " answers file, a rendered project's folder, or key=value,key=value."
         " Answers may follow each of the others: production-neon,pool=nullpool",
     )
-    parser.add_argument("sides", nargs="*", metavar="A B", help="what to compare")
-    parser.add_argument("--html", metavar="FILE", help="write it as one HTML page")
-    parser.add_argument("--svg", metavar="FILE", help="write the table as a picture")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument(
-        "--only-differences",
-        action="store_true",
-        help="leave out the decisions that are the same",
-    )
-    parser.add_argument(
-        "--exit-code",
-        action="store_true",
-        help="exit with 1 if a file differs, as git diff does",
-    )
-    parser.add_argument(
-        "--check",
-        metavar="FILE",
-        help="check an answers file, and exit with 1 if Cookiecutter would drop one",
-    )
+    add, flag = parser.add_argument, partial(parser.add_argument, action="store_true")
+    add("sides", nargs="*", metavar="A B", help="what to compare")
+    add("--html", metavar="FILE", help="write it as one HTML page")
+    add("--svg", metavar="FILE", help="write the table as a picture")
+    flag("--json", help="print it as JSON")
+    flag("--table", help="print the table alone, without the diff of the files")
+    flag("--only-differences", help="leave out the decisions that are the same")
+    flag("--exit-code", help="exit with 1 if a file differs, as git diff does")
+    checks = "check an answers file, and exit with 1 if Cookiecutter would drop one"
+    add("--check", metavar="FILE", help=checks)
     options = parser.parse_args(arguments)
     if options.check is not None:
         if options.sides:
@@ -74,6 +69,8 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     elif len(options.sides) != len("AB"):
         given = " ".join(options.sides) or "nothing"
         parser.error(f"needs two sides, A and B, but was given {given} (see --help)")
+    if options.json and options.table:
+        parser.error("--json prints all, and --table the table alone: keep one")
     return options
 
 
@@ -86,7 +83,7 @@ def check(file: str) -> int:
     else:
         found = problems(answers)
     for problem in found:
-        complain(f"{file}: {problem}")
+        tell(f"{file}: {problem}")
     if found:
         return FOUND
     taken = f"{count(len(answers), 'answer')}, and Cookiecutter takes each of them."
@@ -95,24 +92,20 @@ def check(file: str) -> int:
 
 
 def compare_sides(options: argparse.Namespace) -> int:
-    """Compare two sides, write the result, and return the exit code."""
+    """Compare two sides, write the result as asked for, and return the exit code."""
     comparison = compare(*options.sides, differing_only=options.only_differences)
-    write_all(comparison, options)
-    return FOUND if options.exit_code and not comparison.same else 0
-
-
-def write_all(comparison: Comparison, options: argparse.Namespace) -> None:
-    """Write the comparison in each form that was asked for."""
     if options.html is not None:
         write_file(options.html, page(comparison))
     if options.svg is not None:
-        title = f"uv run compare.py {comparison.left} {comparison.right}"
+        title = f"uv run compare.py {comparison.left} {comparison.right} --table"
         title += " --only-differences" * options.only_differences
         write_file(options.svg, picture(comparison, title))
     if options.json:
         say(lambda: print(json.dumps(comparison.as_data(), indent=2)))
-    elif options.html is None and options.svg is None:
-        say(lambda: write(comparison, console_for_output()))
+    elif options.table or (options.html is None and options.svg is None):
+        only = options.table
+        say(lambda: write(comparison, console_for_output(), table_only=only))
+    return FOUND if options.exit_code and not comparison.same else 0
 
 
 def main(arguments: list[str]) -> int:
@@ -123,10 +116,10 @@ def main(arguments: list[str]) -> int:
             return check(options.check)
         return compare_sides(options)
     except UsageError as error:
-        complain(f"compare.py: {error}")
+        tell(f"compare.py: {error}")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        complain(f"compare.py: {place}{error.strerror or error}")
+        tell(f"compare.py: {place}{error.strerror or error}")
     return USAGE_ERROR
 
 

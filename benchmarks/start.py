@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.document import publish, table
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from environments.rendering import render
+from comparison.rendering import render
 from lab.containers import docker
 from lab.images import size as size_of
 from lab.services import clean_environment

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copytree
 
 from benchmarks.load import USERS
-from environments.rendering import render
+from comparison.rendering import render
 from lab.copies import replace_once
 from lab.prepared import copy_database, migrate
 from lab.servers import Database, OwnServer, own_server

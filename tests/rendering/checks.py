@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
-from environments.yaml_text import UniqueKeyLoader
+from comparison.yaml_text import read_yaml
 
 TEMPLATE_MARKS = ("{{", "}}", "{%", "%}", "{#", "#}", "cookiecutter")
 WINDOWS_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -43,7 +41,7 @@ def syntax(name: str, text: str) -> list[str]:
         return []
     try:
         parse(text)
-    except (ValueError, SyntaxError, configparser.Error, yaml.YAMLError) as error:
+    except (ValueError, SyntaxError, configparser.Error) as error:
         return [f"{name}: {error}"]
     return []
 
@@ -53,16 +51,11 @@ def parse_ini(text: str) -> None:
     configparser.RawConfigParser().read_string(text)
 
 
-def parse_yaml(text: str) -> None:
-    """Parse a YAML file; a repeated key is an error."""
-    yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 (it is a safe loader)
-
-
 PARSERS: dict[str, Any] = {
     ".py": ast.parse,
     ".toml": tomllib.loads,
-    ".yaml": parse_yaml,
-    ".yml": parse_yaml,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
     ".ini": parse_ini,
     ".json": json.loads,
 }

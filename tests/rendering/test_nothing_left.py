@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cookiecutter.exceptions import FailedHookException, OutputDirExistsException
 
-from environments.answers import complete
+from comparison.answers import complete
 from lab.projects import render
 from tests.rendering.loaded_hooks import problem, replay, snapshot
 

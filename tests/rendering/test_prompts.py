@@ -18,7 +18,7 @@ import pytest
 import yaml
 from rich.text import Text
 
-from environments.terminal import picture_of
+from comparison.terminal import picture_of
 from lab.clones import (
     localised,
     readme_commands,
@@ -38,7 +38,7 @@ from lab.prompting import (
 )
 from lab.servers import free_port
 from lab.variants import CHOICES, PUBLIC, QUESTIONS, ROOT, SWITCHES, VARIANTS
-from tests.comparison.comparisons import picture_lines
+from tests.comparison.comparing import picture_lines
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 

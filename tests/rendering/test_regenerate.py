@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from environments.comparison import compare
-from environments.rendering import render
+from comparison.comparison import compare
+from comparison.rendering import render
 from lab.clones import (
     commit,
     git,
@@ -24,7 +24,7 @@ from lab.clones import (
 from lab.projects import files_of, literal, tree_of
 from lab.projects import render as cookiecutter
 from lab.variants import CHOICES, VARIANTS, Variant
-from tests.comparison.comparisons import compare as run_compare
+from tests.comparison.comparing import compare as run_compare
 
 ANSWERS_FILE = ".cookiecutter.yaml"
 BASE = replace(VARIANTS[0], postgres_version="18", python_version="3.14")

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import document, render
-from environments import round_trips
-from environments.engine import Engine
-from lab.projects import Bakery
+from comparison.answers import complete
+from comparison.round_trips import round_trips
 from lab.variants import QUESTIONS, ROOT, VARIANTS, Variant
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -77,14 +76,14 @@ def test_render_benchmark(
 # What the prompts and the README say about round trips
 
 
-def costs(bake: Bakery, **answers: str) -> tuple[list[int], list[int]]:
+def costs(**answers: str) -> tuple[list[int], list[int]]:
     """Return the round trips of a read and of a write, of all variants with answers."""
-    engines = [
-        Engine(bake(variant).path) for variant in VARIANTS if matches(variant, answers)
+    found = [
+        round_trips(complete(variant.answers))
+        for variant in VARIANTS
+        if matches(variant, answers)
     ]
-    reads = {round_trips.read_cost(engine) for engine in engines}
-    writes = {round_trips.write_cost(engine) for engine in engines}
-    return sorted(reads), sorted(writes)
+    return sorted({each.read for each in found}), sorted({each.write for each in found})
 
 
 def matches(variant: Variant, answers: dict[str, str]) -> bool:
@@ -101,8 +100,8 @@ def label(name: str, choice: str) -> str:
 
 
 @pytest.mark.parametrize("pool", ["nullpool", "queuepool"])
-def test_pool_prompt_quotes_the_round_trips(bake: Bakery, pool: str) -> None:
-    reads, writes = costs(bake, pool=pool)
+def test_pool_prompt_quotes_the_round_trips(pool: str) -> None:
+    reads, writes = costs(pool=pool)
     quoted = (
         f"{reads[0]} to {reads[-1]} round trips to read,"
         f" {writes[0]} to {writes[-1]} to write"
@@ -111,11 +110,11 @@ def test_pool_prompt_quotes_the_round_trips(bake: Bakery, pool: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["neon", "pgbouncer"])
-def test_driver_prompts_quote_the_round_trips(bake: Bakery, database: str) -> None:
+def test_driver_prompts_quote_the_round_trips(database: str) -> None:
     here = {"database": database, "pool": "queuepool"}
-    [read], [write] = costs(bake, driver="psycopg", **here)
+    [read], [write] = costs(driver="psycopg", **here)
     assert f"{read} to read, {write} to write with queuepool" in label(
         "driver", "psycopg"
     )
-    assert costs(bake, driver="asyncpg", **here) == ([read + 1], [write + 1])
+    assert costs(driver="asyncpg", **here) == ([read + 1], [write + 1])
     assert "behind a pooler one round trip more" in label("driver", "asyncpg")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 
-from environments.answers import UsageError
-from environments.shown import shown
+from comparison.answers import UsageError
+from comparison.shown import shown
 
 
 def say(write: Callable[[], object]) -> None:
@@ -33,13 +33,13 @@ def say(write: Callable[[], object]) -> None:
             raise UsageError(message) from error
 
 
-def complain(text: str) -> None:
+def tell(text: str) -> None:
     """Write one line to standard error."""
     print(shown(text), file=sys.stderr)
 
 
 def write_file(name: str, text: str) -> None:
-    """Write a file as a whole or not at all; raises UsageError."""
+    """Write a file as a whole or not at all, and say where; raises UsageError."""
     try:
         path = Path(name)
         if path.exists() and not path.is_file():  # A device, or a pipe.
@@ -55,3 +55,4 @@ def write_file(name: str, text: str) -> None:
     except OSError as error:
         message = f"{name or 'an empty name'}: {error.strerror}"
         raise UsageError(message) from error
+    tell(f"Wrote {path}")

@@ -1,11 +1,12 @@
 """The two sides of a comparison, as a person names them."""
 
 import os
+import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from environments.answers import (
+from comparison.answers import (
     ANSWERS_FILE,
     PUBLIC,
     ROOT,
@@ -17,9 +18,10 @@ from environments.answers import (
     problems,
     read_answers,
 )
-from environments.rendering import render
 
-PRESETS = ROOT / "presets"
+PRESETS = {path.stem: path for path in sorted((ROOT / "presets").glob("*.yaml"))}
+# What no person means to compare, where git does not say so.
+IGNORED = re.compile(r"(\.env|\.git|\.venv|\.\w+_cache|__pycache__)")
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,17 @@ def read_side(text: str) -> Side:
     Answers may follow each of the first three: `production-neon,pool=nullpool`.
     Raises UsageError if it is none of them, or if an answer cannot be used.
     """
-    base, pairs = split_side(text)
     try:
+        base, pairs = split_side(text)
         side = read_base(base)
-        answers = {**side.answers, **read_pairs(pairs)}
-        found = problems(answers)
-        if found:
+        if pairs:
+            side = Side(base, {**side.answers, **read_pairs(pairs)})
+        if found := problems(side.answers):
             raise UsageError(found[0])
     except UsageError as error:
-        message = f"{text}: {error}"
+        message = f"{text}: {error}" if text else str(error)
         raise UsageError(message) from error
-    if pairs:
-        return Side(text, answers)
-    return Side(text, answers, side.folder, side.previous)
+    return replace(side, name=text)
 
 
 def split_side(text: str) -> tuple[str, list[str]]:
@@ -77,72 +77,51 @@ def split_side(text: str) -> tuple[str, list[str]]:
 
 
 def read_pairs(pairs: list[str]) -> dict[str, str]:
-    """Read `key=value`s; raises UsageError for a key that is there already."""
+    """Read `key=value`s; raises UsageError for what is none, and for a repeated key."""
     given: dict[str, str] = {}
     for pair in pairs:
-        key, value = read_pair(pair)
-        if key in given:
-            message = f"{key}: is given more than once"
+        key, equals, value = pair.partition("=")
+        if not equals:
+            message = f"{pair!r} is no key=value"
             raise UsageError(message)
-        given[key] = value
+        if key.strip() in given:
+            message = f"{key.strip()}: is given more than once"
+            raise UsageError(message)
+        given[key.strip()] = value
     return given
-
-
-def read_pair(pair: str) -> tuple[str, str]:
-    """Read one `key=value`; raises UsageError if it is none."""
-    key, equals, value = pair.partition("=")
-    if not equals:
-        message = f"{pair!r} is no key=value"
-        raise UsageError(message)
-    return key.strip(), value
 
 
 def read_base(base: str) -> Side:
     """Return the side for a preset, an answers file, a folder, or nothing."""
+    path = PRESETS.get(base, Path(base))
     if not base:
         return Side("", {})
-    preset = PRESETS / f"{base}.yaml"
-    if base in preset_names():
-        return Side(base, read_answers(preset))
-    path = Path(base)
-    if path.is_dir():
-        return read_folder(path)
-    if path.exists():
+    if path.is_file():
         return Side(base, read_answers(path))
-    names = preset_names()
-    message = (
-        f"no preset ({', '.join(names)}), answers file, rendered folder"
-        f" or key=value{hint(base, names)}"
-    )
-    raise UsageError(message)
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def read_folder(folder: Path) -> Side:
-    """Return the side for a rendered project."""
-    if not (folder / ANSWERS_FILE).is_file():
+    if not path.is_dir():
+        message = (
+            f"no preset ({', '.join(PRESETS)}), answers file, rendered folder"
+            f" or key=value{hint(base, list(PRESETS))}"
+        )
+        raise UsageError(message)
+    if not (path / ANSWERS_FILE).is_file():
         message = f"has no {ANSWERS_FILE}, so it is no project of this template"
         raise UsageError(message)
-    answers = read_answers(folder / ANSWERS_FILE)
-    return Side(str(folder), answers, folder, committed_answers(folder) or answers)
+    answers = read_answers(path / ANSWERS_FILE)
+    return Side(base, answers, path, committed_answers(path) or answers)
 
 
 def committed_answers(folder: Path) -> Answers | None:
     """Return the answers that git holds, which a new render may have replaced."""
-    text = git(folder, "show", f"HEAD:./{ANSWERS_FILE}")
     try:
-        answers = parse_answers(text) if text else None
+        answers = parse_answers(git(folder, "show", f"HEAD:./{ANSWERS_FILE}"))
     except UsageError:
         return None
-    return None if answers is None or problems(answers) else answers
+    return None if problems(answers) else answers
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints in a folder, or None if it cannot."""
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git prints in a folder, or nothing if it fails or is missing."""
     try:
         completed = subprocess.run(  # noqa: S603 (the arguments are ours)
             ["git", *arguments],  # noqa: S607 (the person's own git)
@@ -151,10 +130,8 @@ def git(folder: Path, *arguments: str) -> str | None:
             check=False,
         )
     except OSError:
-        return None
-    if completed.returncode:
-        return None
-    return os.fsdecode(completed.stdout)
+        return ""
+    return "" if completed.returncode else os.fsdecode(completed.stdout)
 
 
 def share_names(side: Side, other: Side) -> Side:
@@ -166,13 +143,9 @@ def share_names(side: Side, other: Side) -> Side:
         return side
     names = {key: other.answers[key] for key in TEXTS if key in other.answers}
     answers = {**names, **side.answers}
-    ordered = {key: answers[key] for key in PUBLIC if key in answers}
-    return Side(side.name, ordered, side.folder, side.previous)
-
-
-def project_of(side: Side, output_dir: Path) -> Path:
-    """Return the folder of a side, rendered now if it is not there yet."""
-    return side.folder or render(side.answers, output_dir)
+    return replace(
+        side, answers={key: answers[key] for key in PUBLIC if key in answers}
+    )
 
 
 def files_of(folder: Path) -> set[str]:
@@ -182,22 +155,12 @@ def files_of(folder: Path) -> set[str]:
     """
     listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed:
-        names = listed.rstrip("\0").split("\0")
-        return {name for name in names if (folder / name).is_file()}
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        name
-        for name in (path.relative_to(folder).as_posix() for path in paths)
-        if not IGNORED & set(name.split("/"))
-    }
-
-
-IGNORED = {
-    ".env",
-    ".git",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".venv",
-    "__pycache__",
-}
+        names = set(listed.rstrip("\0").split("\0"))
+    else:
+        found = (path.relative_to(folder) for path in folder.rglob("*"))
+        names = {
+            path.as_posix()
+            for path in found
+            if not any(map(IGNORED.fullmatch, path.parts))
+        }
+    return {name for name in names if (folder / name).is_file()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 
-from environments.answers import ROOT
+from comparison.answers import ROOT
 
 
 def render(answers: Mapping[str, object], output_dir: Path) -> Path:

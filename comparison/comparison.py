@@ -1,13 +1,17 @@
 """Everything that is known about two sides."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from environments.decisions import Decision, decisions
-from environments.differences import Differences, differences
-from environments.sides import project_of, read_side, share_names
+from comparison.answers import complete
+from comparison.decisions import Decision, decisions
+from comparison.differences import Differences, differences
+from comparison.rendering import render
+from comparison.sides import read_side, share_names
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,12 @@ class Comparison:
         return not self.differences.files
 
     @property
-    def shown_sections(self) -> dict[str, list[Decision]]:
+    def sections(self) -> dict[str, list[Decision]]:
         """The decisions by section, in their order."""
-        sections: dict[str, list[Decision]] = {}
-        for decision in self.decisions:
-            sections.setdefault(decision.section, []).append(decision)
-        return sections
+        return {
+            section: list(rows)
+            for section, rows in groupby(self.decisions, attrgetter("section"))
+        }
 
     @property
     def summary(self) -> str:
@@ -48,23 +52,11 @@ class Comparison:
             "a": self.left,
             "b": self.right,
             "same": self.same,
-            "decisions": [
-                {
-                    "section": each.section,
-                    "name": each.name,
-                    "a": each.left,
-                    "b": each.right,
-                    "same": each.same,
-                }
-                for each in self.decisions
-            ],
-            "files": [
-                {"path": each.path, "status": each.status, "diff": list(each.lines)}
-                for each in found.files
-            ],
-            "left_behind": list(found.left_behind),
+            "decisions": [asdict(each) for each in self.decisions],
+            "files": [asdict(each) for each in found.files],
+            "left_behind": found.left_behind,
             "remove_command": found.remove_command if found.left_behind else None,
-            "own_files": list(found.own),
+            "own_files": found.own,
         }
 
 
@@ -80,10 +72,10 @@ def compare(left: str, right: str, *, differing_only: bool = False) -> Compariso
     """
     first, second = read_side(left), read_side(right)
     first, second = share_names(first, second), share_names(second, first)
-    with tempfile.TemporaryDirectory() as scratch:
-        mine = project_of(first, Path(scratch, "a"))
-        theirs = project_of(second, Path(scratch, "b"))
-        table = decisions(mine, theirs)
-        found = differences((first, mine), (second, theirs))
+    table = decisions(complete(first.answers), complete(second.answers))
     shown = [each for each in table if not (differing_only and each.same)]
+    with tempfile.TemporaryDirectory() as scratch:
+        mine = first.folder or render(first.answers, Path(scratch, "a"))
+        theirs = second.folder or render(second.answers, Path(scratch, "b"))
+        found = differences((first, mine), (second, theirs))
     return Comparison(left, right, tuple(shown), found)

@@ -15,12 +15,7 @@ from cookiecutter.generate import generate_context
 from cookiecutter.prompt import YesNoPrompt, prompt_for_config
 from rich.prompt import InvalidResponse
 
-from environments.yaml_text import (
-    NotYamlError,
-    RepeatedKeyError,
-    UniqueKeyLoader,
-    read_yaml,
-)
+from comparison.yaml_text import NotYamlError, read_yaml
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS: dict[str, object] = json.loads(
@@ -37,10 +32,6 @@ Answers = dict[str, Any]
 
 class UsageError(Exception):
     """Something that the person gave cannot be used. The message is one line."""
-
-
-class UnrenderableError(Exception):
-    """An answer is no valid expression. The message is one line."""
 
 
 def read_answers(path: Path) -> Answers:
@@ -60,17 +51,11 @@ def read_answers(path: Path) -> Answers:
 
 
 def parse_answers(text: str) -> Answers:
-    """Return the answers that the text of an answers file holds.
-
-    Raises UsageError as `read_answers` does.
-    """
+    """Return the answers in the text of a file; raises as `read_answers` does."""
     try:
-        document = read_yaml(text, UniqueKeyLoader)
-    except RepeatedKeyError as error:
-        raise UsageError(str(error)) from error
+        document = read_yaml(text)
     except NotYamlError as error:
-        message = f"is not YAML: {error}"
-        raise UsageError(message) from error
+        raise UsageError(str(error)) from error
     if not isinstance(document, dict) or ANSWERS_KEY not in document:
         message = f"has no {ANSWERS_KEY}, the key that holds the answers"
         raise UsageError(message)
@@ -85,11 +70,6 @@ def parse_answers(text: str) -> Answers:
     return answers
 
 
-def one_line(error: object) -> str:
-    """Return a message as one line."""
-    return " ".join(str(error).split())
-
-
 def hint(word: object, known: list[str]) -> str:
     """Return a question that suggests the known word that is most like this one."""
     close = difflib.get_close_matches(str(word).lower(), known, n=1)
@@ -101,15 +81,11 @@ def problems(given: Mapping[str, object]) -> list[str]:
 
     First what Cookiecutter would drop, then what the template's own rules refuse.
     """
-    dropped = [
-        f"{key}: {fault}"
-        for key, value in given.items()
-        for fault in faults_of(key, value)
-    ]
-    return dropped or [*refused(given)]
+    faults = [f"{key}: {fault}" for key in given for fault in dropped(key, given[key])]
+    return faults or [*refused(given)]
 
 
-def faults_of(key: object, value: object) -> Iterator[str]:
+def dropped(key: object, value: object) -> Iterator[str]:
     """Say why Cookiecutter would drop an answer, if it would."""
     if key not in PUBLIC:
         yield f"is no question of the template{hint(key, PUBLIC)}"
@@ -126,39 +102,42 @@ def faults_of(key: object, value: object) -> Iterator[str]:
 
 def is_switch(value: object) -> bool:
     """Tell whether Cookiecutter takes the value for a switch."""
-    if isinstance(value, str):
-        try:
-            YesNoPrompt().process_response(value)
-        except InvalidResponse:
-            return False
-        return True
-    return isinstance(value, bool)
+    if not isinstance(value, str):
+        return isinstance(value, bool)
+    try:
+        YesNoPrompt().process_response(value)
+    except InvalidResponse:
+        return False
+    return True
 
 
 def refused(given: Mapping[str, object]) -> Iterator[str]:
-    """Say what the template's own rules refuse."""
+    """Say what the template's own rules refuse.
+
+    They stand in the hook that guards every render, which is Python unrendered, too.
+    """
     try:
         answers = complete(given)
-    except UnrenderableError as error:
+    except UsageError as error:
         yield f"{unrenderable(given)}: cannot be rendered: {error}"
         return
-    for problem in check_by_rules(answers):
+    hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
+    for problem in hook["check"](answers):
         yield f"{problem.variable}: {problem.rule}; use {problem.suggestion}"
 
 
 def complete(given: Mapping[str, object]) -> Answers:
-    """Return the answers to all questions, rendered, and what follows from them.
+    """Return the answers to all questions, rendered, and the values derived from them.
 
-    Raises UnrenderableError.
+    Raises UsageError for an answer that is no valid expression.
     """
-    context = generate_context(
-        str(ROOT / "cookiecutter.json"), extra_context=dict(given)
-    )
+    questions = str(ROOT / "cookiecutter.json")
+    context = generate_context(questions, extra_context=dict(given))
     try:
         return dict(prompt_for_config(context, no_input=True))
     except Exception as error:  # An answer may be any expression: {{ 1/0 }}.
         reason = getattr(error, "error", error)
-        raise UnrenderableError(one_line(reason)) from error
+        raise UsageError(" ".join(str(reason).split())) from error
 
 
 def unrenderable(given: Mapping[str, object]) -> str:
@@ -166,16 +145,6 @@ def unrenderable(given: Mapping[str, object]) -> str:
     for key, value in given.items():
         try:
             complete({key: value})
-        except UnrenderableError:
+        except UsageError:
             return key
     return "the answers"
-
-
-def check_by_rules(answers: Answers) -> list[Any]:
-    """Check complete answers as the hook does that guards every render.
-
-    Unrendered, the hook is Python too.
-    """
-    hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
-    found: list[Any] = hook["check"](answers)
-    return found
