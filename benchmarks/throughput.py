@@ -36,7 +36,7 @@ FEW_CLIENTS = 12  # More than `pool_size`, fewer than the 5 + 10 connections of 
 MANY_CLIENTS = 45  # Three for each of the 5 + 10 connections.
 FIXED_POOL = {"DB_POOL_SIZE": "15", "DB_MAX_OVERFLOW": "0"}
 DATABASE = "app/core/database.py"
-SQLALCHEMY_POOL = (DATABASE, "    poolclass=SteadyQueuePool,\n", "")
+SQLALCHEMY_POOL = (DATABASE, "    poolclass=FairQueuePool,\n", "")
 NO_QUEUE = [
     (DATABASE, f"admission.place(), {session}()", f"{session}()")
     for session in ("async_session", "read_session")

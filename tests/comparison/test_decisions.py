@@ -30,7 +30,7 @@ WAITS = {
 }
 NEVER = {
     "Connections are checked": "not needed: every connection is new",
-    "Waiting for a connection": "no waiting: every request opens its own",
+    "Waiting for a connection": "first come, first served: DB_MAX_CONNECTIONS at once",
 }
 # Counted on the wire, in test_round_trips.py: a transaction is two round trips.
 COUNTED = {
@@ -99,7 +99,7 @@ def engine_rows(service: Service) -> Rows:
     """Return the rows about the engine and its pool."""
     rows = {"Driver": f"{service['driver']} ({service['dialect']})"}
     rows["Pool"] = service["pool"]
-    if service["pool"] == "NullPool":
+    if service["pool"] == "FairNullPool":
         return rows | NEVER
     api = service["api"]
     assert service["size"] == int(api["DB_POOL_SIZE"]["default"])

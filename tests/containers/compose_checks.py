@@ -206,10 +206,12 @@ def check_test_url(stack: Stack) -> None:
 
 def check_settings(stack: Stack) -> None:
     """The settings without a value come from the shell or from `.env`."""
-    expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT"}
-    if stack.variant.pool == "queuepool":
+    expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT", "DB_POOL_TIMEOUT"}
+    if stack.variant.pool == "nullpool":
+        expected |= {"DB_MAX_CONNECTIONS"}
+    elif stack.variant.pool == "queuepool":
         expected |= {"DB_POOL_SIZE", "DB_MAX_OVERFLOW"}
-        expected |= {"DB_POOL_TIMEOUT", "DB_POOL_RECYCLE", "DB_PING_AFTER_IDLE"}
+        expected |= {"DB_POOL_RECYCLE", "DB_PING_AFTER_IDLE"}
     environment = stack.environment("api")
     others = {name for name in environment if not name.startswith("DATABASE_URL")}
     assert others == expected

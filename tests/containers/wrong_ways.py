@@ -110,7 +110,7 @@ def pool_full(lab: Laboratory, variant: Variant) -> str:
     database = lab.fresh_database()
     url = lab.url(variant, database)
     limit = {"DB_POOL_TIMEOUT": "1"}
-    return too_many_requests(lab, variant, database, url, "QueuePool limit", **limit)
+    return too_many_requests(lab, variant, database, url, POOL_TEXT, **limit)
 
 
 def ended_mid_request(lab: Laboratory, variant: Variant) -> str:
@@ -225,7 +225,7 @@ class Symptom:
 
 ASYNCPG = ("asyncpg",)
 PSYCOPG = ("psycopg",)
-POOL_TEXT = "QueuePool limit of size 5 overflow 10 reached"
+POOL_TEXT = "connections were in use for"
 SYMPTOMS = [
     Symptom("Connection refused", nothing_listens, ALL),
     Symptom("Connection refused", nothing_listens_for_alembic, ALL, PSYCOPG),
@@ -239,7 +239,7 @@ SYMPTOMS = [
     Symptom(
         "no more connections allowed (max_client_conn)", pgbouncer_full, ["pgbouncer"]
     ),
-    Symptom(POOL_TEXT, pool_full, ALL, pools=["queuepool"]),
+    Symptom(POOL_TEXT, pool_full, ALL),
     Symptom(
         "terminating connection due to administrator command", ended_mid_request, ALL
     ),

@@ -109,7 +109,11 @@ def test_exhausted_server(
         migrate(project, environment, database)
         wait_for_lock(database)
         with running_service(
-            environment, project, tmp_path / "log", DATABASE_URL=database.url
+            environment,
+            project,
+            tmp_path / "log",
+            DATABASE_URL=database.url,
+            DB_MAX_CONNECTIONS="100",
         ) as service:
             # One of the six is the test's own.
             found = assert_full_and_recovers(service, database, capacity=5, patience=0)

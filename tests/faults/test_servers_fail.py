@@ -220,7 +220,7 @@ def test_commit_after_the_response_is_seen(
     variant = chosen("postgres", "nullpool", "psycopg")
     project = copy_project(bake(variant), tmp_path)
     replace(
-        project / "app" / "core" / "database.py",
+        project / "app" / "core" / "session.py",
         ('(get_session, scope="function")', '(get_session, scope="request")'),
     )
     database = servers.fresh_database()

@@ -38,6 +38,7 @@ TUNED = {
     "DB_POOL_SIZE": "7",
     "DB_MAX_OVERFLOW": "0",
     "DB_POOL_TIMEOUT": "2.5",
+    "DB_MAX_CONNECTIONS": "9",
     "DB_POOL_RECYCLE": "60",
     "DB_CONNECT_TIMEOUT": "3",
     "DB_COMMAND_TIMEOUT": "4.5",
@@ -53,9 +54,11 @@ each_service = pytest.mark.parametrize("variant", SERVICES, ids=str)
 def expected_pool(variant: Variant) -> Report:
     """Return the pool of a variant with no variable set."""
     if variant.pool == "nullpool":
-        return {"class": "NullPool", "recycle": -1}
+        return {"class": "FairNullPool", "places": 20, "patience": 30, "recycle": -1}
     return {
-        "class": "SteadyQueuePool",
+        "class": "FairQueuePool",
+        "places": 15,
+        "patience": 30,
         "size": 5,
         "max_overflow": 10,
         "timeout": 30,
@@ -128,6 +131,9 @@ def test_engine(
     expected = expected_pool(variant)
     if variant.pool == "queuepool":
         expected |= {"size": 7, "max_overflow": 0, "timeout": 2.5, "recycle": 60}
+        expected |= {"places": 7, "patience": 2.5}
+    else:
+        expected |= {"places": 9, "patience": 2.5}
     assert tuned["pool"] == expected
     assert compared(tuned["connect"]) == expected_connect(
         variant, connect_timeout=3, command_timeout=4.5

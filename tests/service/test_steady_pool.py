@@ -107,6 +107,6 @@ def test_calm_service_keeps_few_connections(serve: Serve) -> None:
 
 def test_pool_of_sqlalchemy_opens_connections_again(serve: Serve) -> None:
     """A negative control: the same clients, and more connections than clients."""
-    stock = ("app/core/database.py", "    poolclass=SteadyQueuePool,\n", "")
+    stock = ("app/core/database.py", "    poolclass=FairQueuePool,\n", "")
     with serve(stock) as service:
         assert service.read_at_once() > CLIENTS

@@ -55,6 +55,7 @@ FEW_CASES = ("mysql", "unknown parameter", "sslmode", "no certificate file")
 WRONG_NUMBERS = {
     "DB_CONNECT_TIMEOUT": ("soon", "should be a valid integer"),
     "DB_COMMAND_TIMEOUT": ("soon", "should be a valid number"),
+    "DB_MAX_CONNECTIONS": ("0", "should be greater than 0"),
     "DB_POOL_SIZE": ("many", "should be a valid integer"),
     "DB_MAX_OVERFLOW": ("-1", "should be greater than or equal to 0"),
     "DB_POOL_TIMEOUT": ("0", "should be greater than 0"),
@@ -66,7 +67,6 @@ NO_LIMITS = {"infinite": "inf", "no number": "nan", "of 30 digits": "9" * 30}
 POOL_SETTINGS = (
     "DB_POOL_SIZE",
     "DB_MAX_OVERFLOW",
-    "DB_POOL_TIMEOUT",
     "DB_POOL_RECYCLE",
 )
 
@@ -164,4 +164,6 @@ def is_read(setting: str, pool: str, program: str) -> bool:
     """Tell whether `program` of a variant with `pool` reads a setting."""
     if program == "alembic":
         return setting == "DB_CONNECT_TIMEOUT"
+    if setting == "DB_MAX_CONNECTIONS":
+        return pool == "nullpool"
     return pool == "queuepool" or setting not in POOL_SETTINGS

@@ -99,6 +99,8 @@ def describe_pool(pool: Any) -> dict[str, Any]:
             "max_overflow": pool._max_overflow,
             "timeout": pool.timeout(),
         }
+    if hasattr(pool, "queue"):
+        found |= {"places": pool.queue.places, "patience": pool.queue.timeout}
     return found | {"recycle": pool._recycle}
 
 
@@ -128,6 +130,7 @@ def report(environment: dict[str, str]) -> dict[str, Any]:
     logging.getLogger().addHandler(messages)
     try:
         database = import_module("app.core.database")
+        session = import_module("app.core.session")
     except SystemExit as stop:
         return {"stopped": str(stop.code), "log": messages.texts}
     except Exception as error:
@@ -139,8 +142,8 @@ def report(environment: dict[str, str]) -> dict[str, Any]:
         "url": engine.url.render_as_string(hide_password=False),
         "echo": engine.echo,
         "pool": describe_pool(engine.pool),
-        "session": database.async_session.class_.__module__,
-        "expire_on_commit": database.async_session.kw["expire_on_commit"],
+        "session": session.async_session.class_.__module__,
+        "expire_on_commit": session.async_session.kw["expire_on_commit"],
         "connect": asyncio.run(connect_arguments(engine)),
         "log": messages.texts,
         "reads_share_the_pool": database.read_engine.pool is engine.pool,
