@@ -72,7 +72,9 @@ def clean_environment(
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DATABASE_URL", "TEST_DATABASE", "DB_", "PG"))
+        if not name.startswith(
+            ("DATABASE_URL", "TEST_DATABASE", "DB_", "PG", "PYTEST_XDIST")
+        )
         and name not in ("DEBUG", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
     }
     search = f"{environment.path / 'bin'}{os.pathsep}{os.environ['PATH']}"

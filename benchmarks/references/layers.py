@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from app.core.database import ReadSessionDep
-from app.models import User, UserRead, utc_now
 from fastapi import APIRouter
 from sqlalchemy import bindparam
 from sqlmodel import select
+
+from app.core.session import ReadSessionDep
+from app.models import User, UserRead, utc_now
 
 router = APIRouter(prefix="/layers")
 

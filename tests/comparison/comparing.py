@@ -42,6 +42,7 @@ def compare(
 ) -> subprocess.CompletedProcess[str]:
     """Run the tool in this process, which takes a tenth of the time."""
     words = [str(each) for each in arguments]
+    variables = {"COLUMNS": "120"} | variables
     out, err = io.StringIO(), io.StringIO()
     with (
         chdir(folder),
@@ -65,7 +66,7 @@ def compare_apart(
     return subprocess.run(
         [sys.executable, ROOT / "compare.py", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONWARNINGS": "error"} | variables,
+        env=os.environ | {"PYTHONWARNINGS": "error", "COLUMNS": "120"} | variables,
         stdout=output,
         stderr=subprocess.PIPE,
         text=True,

@@ -36,6 +36,7 @@ PLACES = {
     "pool": {
         ".cookiecutter.yaml",
         "README.md",
+        "app/core/checks.py",
         "app/core/config.py",
         "app/core/database.py",
         "app/core/driver.py",
@@ -47,6 +48,7 @@ PLACES = {
     "driver": {
         ".cookiecutter.yaml",
         "README.md",
+        "app/core/checks.py",
         "app/core/database.py",
         "app/core/database_url.py",
         "app/core/driver.py",

@@ -222,6 +222,14 @@ def test_commit_after_the_response_is_seen(
     replace(
         project / "app" / "core" / "session.py",
         ('(get_session, scope="function")', '(get_session, scope="request")'),
+        (
+            'session: Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
+            "session: Annotated[AsyncSession, Depends(get_read_session)]",
+        ),
+        (
+            '= Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
+            "= Annotated[AsyncSession, Depends(get_read_session)]",
+        ),
     )
     database = servers.fresh_database()
     with running_service(

@@ -104,15 +104,15 @@ def test_application(hostile: Project, text: str) -> None:
 
 
 def fastapi_arguments(source: str) -> dict[str | None, ast.expr]:
-    """Return the arguments of the call of FastAPI."""
+    """Return the arguments of the call that makes the application."""
     for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and node.func.id == "FastAPI"
+            and node.func.id == "Application"
         ):
             return {keyword.arg: keyword.value for keyword in node.keywords}
-    message = "there is no call of FastAPI"
+    message = "no application is made"
     raise AssertionError(message)
 
 

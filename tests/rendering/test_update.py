@@ -73,7 +73,7 @@ EDITS = [
     Both(
         "app/core/database.py",
         Edit("", "\n\n# ours\n"),
-        Edit('"""The engine, its sessions,', '"""The engine and its sessions,'),
+        Edit('"""The engine: how', '"""The engine, or how'),
     ),
     Both(
         "app/routers/users.py",

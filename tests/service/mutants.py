@@ -31,22 +31,22 @@ DRIVER = "app/core/driver.py"
 MUTANTS = {
     "no-commit": Mutant(
         SESSION,
-        "    yield session\n    await session.commit()\n",
-        "    yield session\n",
+        '    yield session\n    await session.commit()\n    session.info["writes"]',
+        '    yield session\n    session.info["writes"]',
         "test_users.test_create_and_read",
         {},
     ),
-    "commit-after-response": Mutant(
+    "failed-commit-unheard": Mutant(
         SESSION,
-        'SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]',
-        "SessionDep = Annotated[AsyncSession, Depends(get_session)]",
+        '    await session.commit()\n    session.info["writes"] = False\n',
+        "    try:\n        await session.commit()\n    except Exception:\n        pass\n",
         "test_sessions.test_commit_that_fails_is_not_a_success",
         {},
     ),
-    "commit-after-response-on-postgres": Mutant(
+    "failed-commit-unheard-on-postgres": Mutant(
         SESSION,
-        'SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]',
-        "SessionDep = Annotated[AsyncSession, Depends(get_session)]",
+        '    await session.commit()\n    session.info["writes"] = False\n',
+        "    try:\n        await session.commit()\n    except Exception:\n        pass\n",
         "test_sessions.test_commit_that_fails_is_not_a_success",
         {},
         on_postgres=True,

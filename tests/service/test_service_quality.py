@@ -35,7 +35,7 @@ RULES |= {"PERF", "PL", "PT", "PTH", "RET", "RUF", "S", "SIM", "T20", "TRY", "UP
 # Every suppressed warning of the rendered code. Ruff reports one that is not needed.
 SUPPRESSIONS = {
     "alembic/env.py": ["F401"],
-    "tests/conftest.py": ["ARG001"],
+    "tests/conftest.py": ["ARG001", "ARG001"],
     "tests/test_database_url.py": ["S105"],
 }
 SUPPRESSION = re.compile(

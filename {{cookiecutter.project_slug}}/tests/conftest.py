@@ -130,7 +130,7 @@ async def create_database(url: str) -> None:
     engine = postgres_engine(named.render_as_string(hide_password=False))
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with autocommit.connect() as connection:
-        query = text("SELECT FROM pg_database WHERE datname = :name")
+        query = text("SELECT oid FROM pg_database WHERE datname = :name")
         if not (await connection.execute(query, {"name": target.database})).all():
             await connection.execute(text(f'CREATE DATABASE "{target.database}"'))
     await engine.dispose()
