@@ -46,11 +46,15 @@ ALWAYS = [
     "alembic/versions/0001_create_users.py",
     "app/__init__.py",
     "app/core/__init__.py",
+    "app/core/checks.py",
     "app/core/config.py",
     "app/core/database.py",
     "app/core/database_url.py",
     "app/core/driver.py",
     "app/core/environment.py",
+    "app/core/fair_queue.py",
+    "app/core/pool.py",
+    "app/core/session.py",
     "app/errors.py",
     "app/main.py",
     "app/models.py",
@@ -66,6 +70,7 @@ ALWAYS = [
     "tests/test_config.py",
     "tests/test_database.py",
     "tests/test_database_url.py",
+    "tests/test_fair_queue.py",
     "tests/test_health.py",
     "tests/test_migrations.py",
     "tests/test_sessions.py",
@@ -74,7 +79,6 @@ ALWAYS = [
 SOMETIMES: dict[str, Callable[[Variant], bool]] = {
     "pgbouncer.ini": lambda variant: variant.database == "pgbouncer",
     "app/core/neon.py": lambda variant: variant.database == "neon",
-    "app/core/pool.py": lambda variant: variant.pool == "queuepool",
     "tests/test_pool.py": lambda variant: variant.pool == "queuepool",
 }
 EXECUTABLE = ["scripts/migrate.sh"]

@@ -98,7 +98,7 @@ EDITS = [
     Both(
         "pyproject.toml",
         Edit("dependencies = [\n", 'dependencies = [\n    "ours>=1",\n'),
-        Edit('"httpx2>=0.28,<0.29"', '"httpx2>=0.29,<0.30"'),
+        Edit('"httpx2>=2.0,<3"', '"httpx2>=2.1,<3"'),
     ),
     Both(
         "README.md",

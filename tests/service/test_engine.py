@@ -38,8 +38,8 @@ TUNED = {
     "DB_POOL_SIZE": "7",
     "DB_MAX_OVERFLOW": "0",
     "DB_POOL_TIMEOUT": "2.5",
-    "DB_MAX_CONNECTIONS": "9",
     "DB_POOL_RECYCLE": "60",
+    "DB_MAX_CONNECTIONS": "9",
     "DB_CONNECT_TIMEOUT": "3",
     "DB_COMMAND_TIMEOUT": "4.5",
 }
@@ -199,14 +199,15 @@ def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     if variant.pool == "queuepool":
         for setting in list(TUNED)[:4]:
             wrong[setting] = Wrong({name: url, setting: "-1"}, setting, "greater than")
+    direct = "DATABASE_URL_DIRECT"  # The first of its names stands for both.
     if variant.pooled_endpoint:
         for alias in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED"):
             mysql = url.replace("postgresql", "mysql")
-            wrong[alias] = Wrong({name: url, alias: mysql}, alias, "use postgresql://")
+            wrong[alias] = Wrong({name: url, alias: mysql}, direct, "use postgresql://")
     if variant.database == "neon":
         for alias in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED"):
             wrong[f"pooled-{alias}"] = Wrong(
-                {name: url, alias: NEON_POOLED + CONSOLE_QUERY}, alias, "Switch off"
+                {name: url, alias: NEON_POOLED + CONSOLE_QUERY}, direct, "Switch off"
             )
     return wrong
 

@@ -132,7 +132,7 @@ def wrong_environments(
             yield WrongEnvironment(
                 f"pooled {variable}",
                 others | {variable: RIGHT["neon"] + "?sslmode=require"},
-                {variable: "names Neon's pooled endpoint (-pooler)"},
+                {DIRECT: "names Neon's pooled endpoint (-pooler)"},
             )
     for name, (value, message) in numbers.items():
         yield WrongEnvironment(name, right | {name: value}, {name: message})

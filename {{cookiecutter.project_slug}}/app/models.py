@@ -46,7 +46,8 @@ class User(SQLModel, table=True):
     )
 
 
-Index("uq_users_email_lower", func.lower(User.email), unique=True)
+EMAIL_INDEX = "uq_users_email_lower"
+Index(EMAIL_INDEX, func.lower(User.email), unique=True)
 
 
 class UserCreate(SQLModel):

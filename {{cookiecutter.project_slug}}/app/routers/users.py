@@ -10,8 +10,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.session import ReadSessionDep, SessionDep
-from app.errors import RESPONSES, ErrorMessage
-from app.models import MAX_ID, User, UserCreate, UserRead, UserUpdate
+from app.errors import RESPONSES, ErrorMessage, violates
+from app.models import EMAIL_INDEX, MAX_ID, User, UserCreate, UserRead, UserUpdate
 
 router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
 
@@ -107,10 +107,15 @@ async def find_user(session: AsyncSession, user_id: int, *, lock: bool = False) 
 
 
 async def write_user(session: AsyncSession) -> None:
-    """Send the changes to the database; raises HTTPException 409 on a taken email."""
+    """Send the changes to the database; raises HTTPException 409 on a taken email.
+
+    What else the database refuses is answered in `app/errors.py`.
+    """
     try:
         await session.flush()
     except IntegrityError as error:
+        if not violates(error, EMAIL_INDEX):
+            raise
         raise HTTPException(
             status.HTTP_409_CONFLICT, "Another user has this email address."
         ) from error
