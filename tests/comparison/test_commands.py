@@ -22,9 +22,8 @@ def test_command_needs_a_clone_and_uv_alone(tmp_path: Path) -> None:
     completed = subprocess.run(
         ["uv", "run", "compare.py", "local-postgres", "serverless-neon", "--exit-code"],
         cwd=template,
-        env={
-            name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"
-        },
+        env={name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        | {"COLUMNS": "120"},
         capture_output=True,
         text=True,
         check=False,
