@@ -151,6 +151,7 @@ def make(folder: Path) -> Path:
 # Ctrl-C
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("number", range(1, len(PUBLIC) + 1))
 def test_interrupt_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     dialogue = Dialogue(make(tmp_path / "person"))
@@ -216,6 +217,7 @@ def test_closing_message_is_also_in_the_readme(defaults: Dialogue) -> None:
 # The README's commands
 
 
+@pytest.mark.everything
 def test_readme_renders_with_questions(tmp_path: Path) -> None:
     """As it stands there, with a local template and Enter for every question."""
     command, *_ = readme_commands("## Render a service")
@@ -267,6 +269,7 @@ def shell(
     )
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("database", ["postgres", "neon"])
 def test_closing_commands_that_need_no_docker(tmp_path: Path, database: str) -> None:
     dialogue = talk(tmp_path / "person", {"database": database})

@@ -98,7 +98,7 @@ EDITS = [
     Both(
         "pyproject.toml",
         Edit("dependencies = [\n", 'dependencies = [\n    "ours>=1",\n'),
-        Edit('"httpx2>=2.0,<3"', '"httpx2>=2.1,<3"'),
+        Edit('"httpx2>=2.0,<3"', '"httpx2>=3.0,<4"'),
     ),
     Both(
         "README.md",
@@ -227,6 +227,7 @@ def cookiecutter_from(
 # A fresh service
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("preset", [path.stem for path in PRESETS])
 def test_fresh_service_is_clean(template: Path, preset: str, tmp_path: Path) -> None:
     answers = preset_answers(preset)
@@ -237,6 +238,7 @@ def test_fresh_service_is_clean(template: Path, preset: str, tmp_path: Path) -> 
     assert files(service) == tree_of(expected)
 
 
+@pytest.mark.everything
 def test_state_is_the_same_every_time(template: Path, service: Path) -> None:
     """Random values would make cruft patch something at every update."""
     first = (service / STATE).read_text()
@@ -249,6 +251,7 @@ def test_state_is_the_same_every_time(template: Path, service: Path) -> None:
     assert "password" not in first.lower()
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("slug", ["a/b/c", "../x", "x/.."])
 def test_refused_slug_leaves_nothing_behind(template: Path, slug: str) -> None:
     folder = template.parent / "services"
@@ -292,6 +295,7 @@ def test_update_merges(template: Path, service: Path) -> None:
     assert any("Our runbook." in line for line in added)
 
 
+@pytest.mark.everything
 def test_update_of_an_unchanged_service_is_a_fresh_render(
     template: Path, service: Path, tmp_path: Path
 ) -> None:
@@ -305,6 +309,7 @@ def test_update_of_an_unchanged_service_is_a_fresh_render(
     assert is_clean(service)
 
 
+@pytest.mark.everything
 def test_update_adds_and_removes_files(template: Path, service: Path) -> None:
     folder = template / TEMPLATE_FOLDER
     (folder / "docs.md").write_text("# {{ cookiecutter.project_name }}\n")
@@ -316,6 +321,7 @@ def test_update_adds_and_removes_files(template: Path, service: Path) -> None:
     assert rejected(service) == []
 
 
+@pytest.mark.everything
 def test_update_leaves_a_deleted_file_deleted(template: Path, service: Path) -> None:
     (service / ".pre-commit-config.yaml").unlink()
     commit(service, "Without pre-commit")
@@ -336,6 +342,7 @@ def test_conflict_is_seen(template: Path, service: Path) -> None:
     assert CONFLICT in (service / first.file).read_text()
 
 
+@pytest.mark.everything
 def test_update_refuses_uncommitted_work(template: Path, service: Path) -> None:
     (service / "README.md").write_text("ours")
     release(template)
@@ -345,6 +352,7 @@ def test_update_refuses_uncommitted_work(template: Path, service: Path) -> None:
     assert (service / "README.md").read_text() == "ours"
 
 
+@pytest.mark.everything
 def test_answers_can_be_changed(template: Path, service: Path, tmp_path: Path) -> None:
     """Cruft removes what the old answers rendered and the new ones do not."""
     answers = {**preset_answers("production-neon"), "database": "pgbouncer"}
@@ -359,6 +367,7 @@ def test_answers_can_be_changed(template: Path, service: Path, tmp_path: Path) -
 # A service that was made without cruft
 
 
+@pytest.mark.everything
 def test_link(template: Path, tmp_path: Path) -> None:
     answers = {**preset_answers("production-neon"), "project_name": "Orders"}
     service = new_checkout(cookiecutter_from(template, tmp_path / "plain", answers))
@@ -382,6 +391,7 @@ def link_arguments(template: Path) -> list[str]:
     return ["link", str(template), "--checkout", VERSION, "--no-input"]
 
 
+@pytest.mark.everything
 def test_link_without_the_answers_is_seen(template: Path, tmp_path: Path) -> None:
     """Cruft then takes the defaults: the README gives it the answers file."""
     answers = preset_answers("production-neon")
@@ -396,6 +406,7 @@ def test_link_without_the_answers_is_seen(template: Path, tmp_path: Path) -> Non
 # The README's commands
 
 
+@pytest.mark.everything
 def test_commands_of_the_readme(template: Path, tmp_path: Path) -> None:
     """Each as it stands there, with a local template."""
     create, link, check, diff, renew = readme_commands("### Update")
