@@ -1,0 +1,122 @@
+"""A schema that changes under load fails no request.
+
+Stale plans are the business of the driver and of connections that stay open: so each
+driver with a queuepool, on a direct server, where statements stay prepared.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import sleep
+
+import httpx2
+import pytest
+
+from lab.copies import replace_once, working_copy
+from lab.prepared import chosen, migrate
+from lab.projects import Bakery
+from lab.servers import Database, Server
+from lab.services import ServiceEnvironment, running_service
+from lab.variants import CHOICES
+
+CLIENTS = 12
+PAUSE_SECONDS = 0.3  # Between two changes, for the pool to meet the first.
+CHANGES = [
+    "ALTER TABLE users ADD COLUMN note text",
+    "ALTER TABLE users ALTER COLUMN name TYPE varchar(200)",
+    "ALTER TABLE users ALTER COLUMN name TYPE text",
+    "ALTER TABLE users ALTER COLUMN id TYPE bigint",
+    "ALTER TABLE users ALTER COLUMN note SET DEFAULT ''",
+    "CREATE INDEX CONCURRENTLY ix_users_name ON users (name)",
+    "ALTER TABLE users DROP COLUMN note",
+    "BEGIN; ALTER TABLE users RENAME TO people;"
+    " CREATE VIEW users AS SELECT * FROM people; COMMIT",
+    "BEGIN; DROP VIEW users; ALTER TABLE people RENAME TO users; COMMIT",
+]
+
+Environments = Callable[[str], ServiceEnvironment]
+
+
+def work(url: str, client_number: int, stopping: Event) -> Counter[int]:
+    """Create, read, list and change until told to stop; count the statuses."""
+    statuses: Counter[int] = Counter()
+    turn = 0
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        while not stopping.is_set():
+            turn += 1
+            email = f"{client_number}-{turn}@example.com"
+            created = client.post("/users", json={"name": "Ada", "email": email})
+            answers = [created, client.get("/users", params={"limit": 3})]
+            if created.is_success:
+                path = f"/users/{created.json()['id']}"
+                answers += [client.get(path), client.patch(path, json={"name": "Eve"})]
+            statuses.update(answer.status_code for answer in answers)
+    return statuses
+
+
+@contextmanager
+def load(url: str) -> Iterator[Counter[int]]:
+    """Let all clients work while the block runs; the counter is filled at its end."""
+    found: Counter[int] = Counter()
+    stopping = Event()
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        running = [threads.submit(work, url, n, stopping) for n in range(CLIENTS)]
+        try:
+            yield found
+        finally:
+            stopping.set()
+        for each in running:
+            found.update(each.result())
+
+
+def change_under_load(
+    path: Path, environment: ServiceEnvironment, database: Database, log: Path
+) -> Counter[int]:
+    """Serve the project, change the schema under load, and count the statuses."""
+    migrate(path, environment, database)
+    with running_service(environment, path, log, DATABASE_URL=database.url) as service:
+        with load(service.url) as statuses:
+            for change in CHANGES:
+                sleep(PAUSE_SECONDS)
+                database.execute(change)
+            sleep(PAUSE_SECONDS)
+        return statuses
+
+
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_schema_changes_fail_no_request(
+    bake: Bakery,
+    environments: Environments,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    project = bake(chosen("postgres", "queuepool", driver)).path
+    log = tmp_path / "log"
+    statuses = change_under_load(
+        project, environments(driver), postgres.create_database(), log
+    )
+    assert statuses.keys() == {200, 201}, log.read_text()[-3000:]
+
+
+@pytest.mark.everything
+@pytest.mark.parametrize("driver", CHOICES["driver"])
+def test_without_repetition_requests_fail(
+    bake: Bakery,
+    environments: Environments,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    """A negative control: the same changes, with no statement repeated."""
+    project = working_copy(bake(chosen("postgres", "queuepool", driver)), tmp_path)
+    replace_once(
+        project / "app" / "core" / "checks.py", "if not (repeatable", "if not (0"
+    )
+    statuses = change_under_load(
+        project, environments(driver), postgres.create_database(), tmp_path / "log"
+    )
+    assert max(statuses) >= httpx2.codes.INTERNAL_SERVER_ERROR
