@@ -82,8 +82,8 @@ def too_many_requests(
         return log_of(service)
 
 
-# A pool, if there is one, that lets every request have a connection.
-UNLIMITED = {"DB_POOL_SIZE": str(CLIENTS)}
+# A pool that lets every request have a connection.
+UNLIMITED = {"DB_POOL_SIZE": str(CLIENTS), "DB_MAX_CONNECTIONS": str(CLIENTS)}
 
 
 def server_full(lab: Laboratory, variant: Variant) -> str:

@@ -3,8 +3,10 @@
 import asyncio
 from logging import getLogger
 from logging.config import fileConfig
+from typing import Any
 
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from pydantic import Field
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -79,10 +81,48 @@ async def wait_for_turn(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
+def is_compared(
+    _item: object, _name: str | None, type_: str, reflected: bool, model: object
+) -> bool:
+    """Whether autogenerate looks at an item of the database.
+
+    It leaves a table alone that no model describes: other tools have tables too. So a
+    model's end is written by hand, with `op.drop_table`.
+    """
+    return not (type_ == "table" and reflected and model is None)
+
+
+def is_named(name: str | None, type_: str, _parents: object) -> bool:
+    """Whether autogenerate reads a schema: only those that the models name."""
+    schemas = {table.schema for table in SQLModel.metadata.tables.values()}
+    return type_ != "schema" or name in schemas
+
+
+def import_type(type_: str, item: Any, autogen_context: AutogenContext) -> bool:
+    """Make a migration import the module of a column's type; Alembic writes the rest."""
+    module = type(item).__module__
+    if type_ == "type" and not module.startswith("sqlalchemy."):
+        autogen_context.imports.add(f"import {module}")
+    return False
+
+
+OPTIONS: dict[str, Any] = {
+    "target_metadata": SQLModel.metadata,
+    # A value that one migration adds to an enum is there for the next after COMMIT:
+    # https://www.postgresql.org/docs/current/sql-altertype.html#SQL-ALTERTYPE-NOTES
+    "transaction_per_migration": True,
+    "compare_server_default": True,
+    "include_schemas": True,
+    "include_name": is_named,
+    "include_object": is_compared,
+    "render_item": import_type,
+}
+
+
 def migrate(connection: Connection) -> None:
-    """Run the migrations on `connection`, in one transaction."""
+    """Run the migrations on `connection`, each in a transaction of its own."""
     event.listen(connection, "begin", limit_lock_waits)
-    context.configure(connection=connection, target_metadata=SQLModel.metadata)
+    context.configure(connection=connection, **OPTIONS)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -115,11 +155,8 @@ async def run_online() -> None:
 
 def run_offline() -> None:
     """Write the migrations to standard output as SQL."""
-    context.configure(
-        dialect_name="postgresql",
-        target_metadata=SQLModel.metadata,
-        literal_binds=True,
-    )
+    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    context.execute("SET lock_timeout = '5s'")
     with context.begin_transaction():
         context.run_migrations()
 
