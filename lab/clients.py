@@ -433,7 +433,7 @@ def refuse_at_commit(database: Database) -> None:
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            RAISE EXCEPTION 'refused at commit' USING ERRCODE = 'check_violation';
+            RAISE EXCEPTION 'refused at commit' USING ERRCODE = 'exclusion_violation';
         END $$;
         CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON users
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW

@@ -14,7 +14,7 @@ from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.symptoms import Laboratory
 from lab.variants import VARIANTS, Variant
-from tests.containers.wrong_ways import POOL_TEXT, SYMPTOMS, UNMIGRATED, Symptom
+from tests.containers.wrong_ways import SYMPTOMS, UNMIGRATED, Symptom
 
 
 def symptom_cases() -> list[object]:
@@ -91,9 +91,8 @@ LOCK_ROW = "`canceling statement due to lock timeout`"
         ("queuepool", "`invented`", "invented"),
         ("queuepool", "The migration waits.", "The migration waits."),
         ("queuepool", "canceling statement due to lock timeout", LOCK_ROW.strip("`")),
-        ("nullpool", f"`{POOL_TEXT}`", POOL_TEXT),
     ],
-    ids=["invented", "no-text", "no-code-span", "of-another-pool"],
+    ids=["invented", "no-text", "no-code-span"],
 )
 def test_unknown_text_is_found(bake: Bakery, pool: str, row: str, unknown: str) -> None:
     variant = chosen("postgres", pool, "asyncpg")

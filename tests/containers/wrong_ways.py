@@ -14,7 +14,6 @@ from lab.symptoms import (
     CLIENTS,
     COLUMN_CHANGES,
     LOCK_WAITERS,
-    SAME_STATEMENT_TWICE,
     Laboratory,
     log_of,
     plain_role,
@@ -162,29 +161,6 @@ def plain_to_tls_pgbouncer(lab: Laboratory, variant: Variant) -> str:
         return log_of(service)
 
 
-def two_processes(
-    lab: Laboratory, variant: Variant, url: str, *changes: tuple[str, str]
-) -> str:
-    """Run the same statements in two processes, which share a server connection.
-
-    asyncpg counts its statements for each process, psycopg for each connection.
-    """
-    return "".join(
-        lab.script(SAME_STATEMENT_TWICE, variant, url, *changes) for _ in range(2)
-    )
-
-
-def prepared_through_pgbouncer(lab: Laboratory, variant: Variant) -> str:
-    """Use the engine of a service for a direct connection with a pooler's URL."""
-    url = lab.bouncers["forgets"].url(lab.fresh_database())
-    return two_processes(lab, variant, url)
-
-
-def caches_on(lab: Laboratory, variant: Variant) -> str:
-    url = lab.bouncers["forgets"].url(lab.fresh_database())
-    return two_processes(lab, variant, url, *CACHES_ON[variant.driver])
-
-
 def column_changes_with_caches_on(lab: Laboratory, variant: Variant) -> str:
     url = lab.bouncers["follows"].url(lab.fresh_database())
     return lab.script(COLUMN_CHANGES, variant, url, *CACHES_ON[variant.driver])
@@ -261,33 +237,6 @@ SYMPTOMS = [
     ),
     Symptom("no encryption", plain_to_tls_server, DIRECT),
     Symptom("SSL required", plain_to_tls_pgbouncer, POOLED),
-    Symptom(
-        'prepared statement "__asyncpg_stmt_1__" already exists',
-        prepared_through_pgbouncer,
-        DIRECT,
-        ASYNCPG,
-    ),
-    Symptom(
-        'prepared statement "__asyncpg_stmt_1__" already exists',
-        caches_on,
-        ["pgbouncer"],
-        ASYNCPG,
-    ),
-    Symptom(
-        'prepared statement "_pg3_0" already exists',
-        prepared_through_pgbouncer,
-        DIRECT,
-        PSYCOPG,
-    ),
-    Symptom(
-        'prepared statement "_pg3_0" already exists', caches_on, ["pgbouncer"], PSYCOPG
-    ),
-    Symptom(
-        "cached plan must not change result type",
-        column_changes_with_caches_on,
-        POOLED,
-        PSYCOPG,
-    ),
     Symptom(
         "cached statement plan is invalid",
         column_changes_with_caches_on,
