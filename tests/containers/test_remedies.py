@@ -52,7 +52,9 @@ def test_crowd_through_pgbouncer(lab: Laboratory, driver: str) -> None:
         return sum(number for number in waiting if isinstance(number, int)) >= CLIENTS
 
     with lab.service(
-        chosen("pgbouncer", "nullpool", driver), bouncer.url(database)
+        chosen("pgbouncer", "nullpool", driver),
+        bouncer.url(database),
+        DB_MAX_CONNECTIONS=str(CLIENTS),
     ) as service:
         assert crowd(service, database, everybody_waits) == (CLIENTS, 0)
 
