@@ -207,6 +207,7 @@ ODD_TEXTS = [
 ]
 
 
+@pytest.mark.everything
 @each_driver
 def test_odd_text_is_refused_without_the_password(
     translate: Translate, driver: str
@@ -257,6 +258,7 @@ def create_role(server: OwnServer, password: str) -> str:
     return name
 
 
+@pytest.mark.everything
 @each_driver
 def test_connects(
     environments: Environments, bake: Bakery, local_server: OwnServer, driver: str

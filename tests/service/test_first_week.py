@@ -14,11 +14,10 @@ import httpx2
 import pytest
 
 from lab.copies import working_copy
-from lab.prepared import POOLS, chosen, migrate
+from lab.prepared import chosen, migrate
 from lab.projects import Bakery
 from lab.servers import Database, Server
 from lab.services import RunningService, ServiceEnvironment, running_service
-from lab.variants import CHOICES
 
 ADDED = Path(__file__).parent / "probes" / "first_week.py"
 AT_ONCE = 30
@@ -86,8 +85,15 @@ def extend(path: Path) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[(pool, driver) for pool in POOLS for driver in CHOICES["driver"]],
-    ids="-".join,
+    params=[
+        pytest.param((pool, driver), marks=marks, id=f"{pool}-{driver}")
+        for pool, driver, marks in (
+            ("nullpool", "asyncpg", ()),
+            ("nullpool", "psycopg", pytest.mark.everything),
+            ("queuepool", "asyncpg", pytest.mark.everything),
+            ("queuepool", "psycopg", ()),
+        )
+    ],
 )
 def extended(
     request: pytest.FixtureRequest,
