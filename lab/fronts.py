@@ -7,12 +7,11 @@ from contextlib import contextmanager, suppress
 
 import trustme
 
-from lab.listeners import Listener, listening
+from lab.listeners import Listener, hand_on, listening
 
 SSL_REQUEST_BYTES = (
     8  # https://www.postgresql.org/docs/current/protocol-message-formats.html
 )
-CHUNK = 65536
 
 
 def server_context() -> ssl.SSLContext:
@@ -66,16 +65,6 @@ class TlsFront(Listener):
             await writer.start_tls(self.context)
             to_reader, to_writer = await asyncio.open_connection(*self.target)
             await asyncio.gather(hand_on(reader, to_writer), hand_on(to_reader, writer))
-
-
-async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand on every byte until the end."""
-    try:
-        while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
 
 
 @contextmanager

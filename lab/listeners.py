@@ -5,6 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+CHUNK = 65536
+BACKLOG = 512  # Of clients that connect at the same moment.
+
 
 class Listener:
     """Listens on a free port of this machine; `forward` serves each connection."""
@@ -19,7 +22,9 @@ class Listener:
         """Accept connections until `stop`."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self.forward, "127.0.0.1", 0)
+        server = await asyncio.start_server(
+            self.forward, "127.0.0.1", 0, backlog=BACKLOG
+        )
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()
         await self._stopping.wait()
@@ -34,6 +39,27 @@ class Listener:
     ) -> None:
         """Serve one connection."""
         raise NotImplementedError
+
+
+async def hand_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    flowing: asyncio.Event | None = None,
+) -> None:
+    """Hand on every byte and the end, each only while `flowing` is set."""
+    data = b"more"
+    try:
+        while data:
+            try:
+                data = await reader.read(CHUNK)
+            except OSError:
+                data = b""
+            if flowing is not None:
+                await flowing.wait()
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 @contextmanager

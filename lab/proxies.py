@@ -1,39 +1,32 @@
-"""A TCP proxy on the loopback device that can stop forwarding, or refuse."""
+"""A TCP proxy on the loopback device that can stop forwarding."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-CHUNK = 65536
+from lab.listeners import Listener, hand_on, listening
 
 
-class Proxy:
+class Proxy(Listener):
     """Forwards to a port of the loopback device, until told otherwise.
 
     In the hole, connections are accepted and nothing is forwarded, in either
-    direction. What was sent meanwhile arrives when forwarding goes on, as it does
-    after a network failure shorter than TCP's own patience.
+    direction, nor that one has ended. What was sent meanwhile arrives when forwarding
+    goes on, as it does after a network failure shorter than TCP's own patience.
     """
 
     def __init__(self, target: int) -> None:
-        """Prepare a proxy to the port `target`; `start` runs it."""
-        self.target = target
-        self.port = 0
+        """Stand before the server at the port `target`."""
+        super().__init__("127.0.0.1", target)
         self.accepted = 0
-        self._loop = asyncio.new_event_loop()
+
+    async def serve(self) -> None:
+        """Accept connections until `stop`."""
         self._flowing = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._flowing.set()
+        await super().serve()
 
-    def start(self) -> None:
-        """Listen, and forward."""
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-        self.forward()
-
-    def forward(self) -> None:
+    def let_through(self) -> None:
         """Forward everything, also what waited."""
         self._loop.call_soon_threadsafe(self._flowing.set)
 
@@ -41,86 +34,26 @@ class Proxy:
         """Accept connections and forward nothing."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
-    def refuse(self) -> None:
-        """Close every connection and listen no more."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-
-    def listen_again(self) -> None:
-        """Listen again after `refuse`, on the same port."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-
-    def stop(self) -> None:
-        """Close everything and end the thread."""
-        self.refuse()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, backlog=512
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(
+    async def forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        """Forward one connection in both directions."""
         self.accepted += 1
-        task = self._loop.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        writers = [writer]
         try:
-            await self._flowing.wait()
-            onward, backward = await asyncio.open_connection("127.0.0.1", self.target)
-            writers.append(backward)
-            ways = [
-                asyncio.ensure_future(self._pump(reader, backward)),
-                asyncio.ensure_future(self._pump(onward, writer)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-        except OSError:
-            pass
+            with suppress(OSError, asyncio.CancelledError):
+                await self._flowing.wait()
+                to_reader, to_writer = await asyncio.open_connection(*self.target)
+                await asyncio.gather(
+                    hand_on(reader, to_writer, self._flowing),
+                    hand_on(to_reader, writer, self._flowing),
+                )
         finally:
-            for open_writer in writers:
-                open_writer.close()
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        chunk = b"more"
-        while chunk:
-            try:
-                chunk = await reader.read(CHUNK)
-            except OSError:
-                chunk = b""
-            await self._flowing.wait()  # The hole swallows the end as well.
-            with suppress(OSError):
-                writer.write(chunk)
-                await writer.drain()
+            writer.close()
 
 
 @contextmanager
 def proxy(target: int) -> Iterator[Proxy]:
     """Run a proxy to a port of the loopback device."""
     running = Proxy(target)
-    running.start()
-    try:
+    with listening(running):
         yield running
-    finally:
-        running.stop()

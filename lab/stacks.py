@@ -5,8 +5,7 @@ import os
 import re
 import shlex
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,13 @@ import httpx2
 
 from lab.containers import docker
 from lab.servers import free_port
+from lab.waiting import wait_until
 
 WAIT_SECONDS = 90
 # What a stack reads from `.env` must not come from the person's environment.
 SETTINGS = re.compile(r"COMPOSE_|NEON_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$")
 NEVER_STARTED = "0001-01-01T00:00:00Z"
 DETACHED = ("--detach", "--wait")
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition` holds; raises AssertionError that says what was missing."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"in {WAIT_SECONDS} s: not {what}"
-        time.sleep(0.2)
 
 
 class Stack:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,17 +16,18 @@ import psycopg
 import trustme
 
 from lab.containers import docker
-from lab.pgbouncers import PgBouncer, pgbouncer
+from lab.pgbouncers import IMAGE as BOUNCER_IMAGE
+from lab.pgbouncers import PgBouncer, configuration, pgbouncer
 from lab.prepared import chosen, copy_database, copy_project, migrate, replace
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, free_port, own_server
 from lab.services import RunningService, ServiceEnvironment, running_service
 from lab.variants import Variant
+from lab.waiting import wait_until
 
 MAX_CONNECTIONS = 60
 CLIENTS = 90  # More than the server takes, and than a pool of 15 does.
 WAIT_SECONDS = 30
-BOUNCER_IMAGE = "edoburu/pgbouncer:v1.24.1-p1"
 POSTGRES_IMAGE = "postgres:17"
 LOCK_WAITERS = (
     "SELECT pid FROM pg_stat_activity"
@@ -173,15 +173,6 @@ def log_of(service: RunningService) -> str:
     return service.log.read_text(errors="replace")
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait for `condition`; raises TimeoutError that names `what`."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.05)
-
-
 @contextmanager
 def tables_locked(database: Database) -> Iterator[psycopg.Connection]:
     """Keep every reader of the users waiting while the block runs."""
@@ -263,7 +254,7 @@ def tls_server(folder: Path) -> Iterator[int]:
         *("--entrypoint", "sh"),
         command=("/tls/start.sh", "postgres", *settings),
     ):
-        wait_for(lambda: answers(port), "the server with TLS")
+        wait_until(lambda: answers(port), "the server with TLS")
         yield port
 
 
@@ -271,28 +262,19 @@ def tls_server(folder: Path) -> Iterator[int]:
 def tls_bouncer(folder: Path, server_port: int) -> Iterator[int]:
     """Run a PgBouncer that takes clients with TLS alone; return its port."""
     port = free_port()
-    lines = [
-        "[databases]",
-        f"* = host=127.0.0.1 port={server_port}",
-        "[pgbouncer]",
-        "listen_addr = 127.0.0.1",
-        f"listen_port = {port}",
-        "unix_socket_dir =",
-        "auth_type = scram-sha-256",
-        "auth_file = /etc/pgbouncer/userlist.txt",
-        "pool_mode = transaction",
-        "client_tls_sslmode = require",
-        "client_tls_cert_file = /etc/pgbouncer/server.pem",
-        "client_tls_key_file = /etc/pgbouncer/server.key",
-        "server_tls_sslmode = require",
-    ]
-    (folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+    settings = {
+        "client_tls_sslmode": "require",
+        "client_tls_cert_file": "/etc/pgbouncer/server.pem",
+        "client_tls_key_file": "/etc/pgbouncer/server.key",
+        "server_tls_sslmode": "require",
+    }
+    (folder / "pgbouncer.ini").write_text(configuration(server_port, port, settings))
     (folder / "userlist.txt").write_text('"app" "s3cret"\n')
     with container(
         BOUNCER_IMAGE,
         *("--network", "host", "--volume", f"{folder}:/etc/pgbouncer:ro"),
     ):
-        wait_for(lambda: answers(port), "PgBouncer with TLS")
+        wait_until(lambda: answers(port), "PgBouncer with TLS")
         yield port
 
 

@@ -9,7 +9,7 @@ an endpoint of its own.
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import trustme
 from lab.containers import docker
 from lab.projects import Project
 from lab.servers import free_port
+from lab.waiting import wait_until
 
 FOLDER = Path(__file__).parent
 
@@ -75,16 +76,6 @@ def make_certificates(folder: Path) -> None:
         path.chmod(0o644)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for `condition`; raises TimeoutError that names `what`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            message = f"not within {seconds} s: {what}"
-            raise TimeoutError(message)
-        time.sleep(0.1)
-
-
 @dataclass(frozen=True)
 class Contact:
     """What a client did, as the server's log has it."""
@@ -123,7 +114,7 @@ class Endpoint:
         """Start all, and wait until both hosts can be logged in to, as a client does."""
         self.compose("up", "--detach")
         for host in (DIRECT_HOST, POOLED_HOST):
-            wait_until(partial(self.can_log_in, host), START_SECONDS, host)
+            wait_until(partial(self.can_log_in, host), host, START_SECONDS)
 
     def stop(self) -> None:
         """Delete everything of this endpoint."""
@@ -215,7 +206,7 @@ class Endpoint:
         """End the front's connections, and let it refuse new ones while this lasts."""
         self.shell("front", "touch /tmp/broken && kill $(cat /tmp/server.pid)")
         try:
-            wait_until(self.is_broken, START_SECONDS, NO_COMPUTE)
+            wait_until(self.is_broken, NO_COMPUTE, START_SECONDS)
             yield
         finally:
             self.shell("front", "rm /tmp/broken")
@@ -332,7 +323,7 @@ class NeonService:
         if not self.variant.migrate_service:
             self.compose("run", "--rm", "api", "alembic", "upgrade", "head")
         self.compose("up", "--build", "--detach")
-        wait_until(self.is_healthy, START_SECONDS, f"{self.slug} is healthy")
+        wait_until(self.is_healthy, f"{self.slug} is healthy", START_SECONDS)
         self.contacts_at_start = self.endpoint.contacts()[contacts:]
         self.logins_at_start = self.endpoint.pooler_logins() - logins
 
@@ -340,7 +331,7 @@ class NeonService:
         """Start the API again, with less time between its health checks."""
         files = [self.network, self.trust, self.clock]
         self.compose("up", "--detach", "--no-deps", "api", files=files)
-        wait_until(self.is_healthy, START_SECONDS, f"{self.slug} is healthy")
+        wait_until(self.is_healthy, f"{self.slug} is healthy", START_SECONDS)
 
     def stop(self) -> None:
         """Delete the containers, the network and the images."""

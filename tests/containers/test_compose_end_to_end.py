@@ -14,8 +14,9 @@ import pytest
 
 from lab.containers import docker
 from lab.pairs import pairs_of_all
-from lab.stacks import Stack, wait_until
+from lab.stacks import Stack
 from lab.variants import CHOICES, VARIANTS, Variant
+from lab.waiting import wait_until
 from tests.containers.compose_stacks import (
     COVERING,
     DRIVERS,

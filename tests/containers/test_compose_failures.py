@@ -9,8 +9,9 @@ import pytest
 
 from lab.copies import replace_once
 from lab.projects import Bakery
-from lab.stacks import Stack, environment, wait_until
+from lab.stacks import Stack, environment
 from lab.variants import CHOICES
+from lab.waiting import wait_until
 from tests.containers.compose_stacks import (
     COVERING,
     FAILURE,

@@ -30,9 +30,9 @@ from lab.symptoms import (
     Laboratory,
     log_of,
     statuses,
-    wait_for,
 )
 from lab.variants import VARIANTS
+from lab.waiting import wait_until
 from tests.containers.wrong_ways import UPGRADE, crowd, stale_connection, tls_url
 
 # The right ways, row by row.
@@ -176,7 +176,7 @@ def test_migration_through_pooler_leaves_its_session_behind(
     with migrations_at_once(
         lab.environments(driver), project, database.url, tmp_path, 1
     ) as [following]:
-        wait_for(following.waits, "the migration that waits")
+        wait_until(following.waits, "the migration that waits")
         [(holder,)] = database.execute(ADVISORY_LOCKS)
         database.execute("SELECT pg_terminate_backend(%s)", holder)
         assert following.process.wait(WAIT_SECONDS) == 0

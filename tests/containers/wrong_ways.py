@@ -19,9 +19,9 @@ from lab.symptoms import (
     plain_role,
     statuses,
     tables_locked,
-    wait_for,
 )
 from lab.variants import VARIANTS, Variant
+from lab.waiting import wait_until
 
 UNMIGRATED = [variant for variant in VARIANTS if not variant.migrate_service]
 ALL = DATABASES
@@ -60,7 +60,7 @@ def crowd(
             target=lambda: counted.append(statuses(service.url, CLIENTS))
         )
         thread.start()
-        wait_for(condition, "a crowd of requests")
+        wait_until(condition, "a crowd of requests")
     thread.join()
     assert set(counted[0]) <= {200, 503}
     return counted[0][200], counted[0][503]
@@ -120,7 +120,7 @@ def ended_mid_request(lab: Laboratory, variant: Variant) -> str:
     with lab.service(variant, url) as service, tables_locked(database):
         thread = threading.Thread(target=lambda: counted.append(statuses(service.url)))
         thread.start()
-        wait_for(lambda: database.execute(LOCK_WAITERS), "a request that waits")
+        wait_until(lambda: database.execute(LOCK_WAITERS), "a request that waits")
         [(waiting,)] = database.execute(LOCK_WAITERS)
         database.execute("SELECT pg_terminate_backend(%s)", waiting)
         thread.join()
@@ -136,7 +136,7 @@ def stale_connection(
     with lab.service(variant, database.url, *changes) as service:
         assert statuses(service.url) == {200: 1}
         lab.server.terminate_backends()
-        wait_for(lambda: not database.execute(BACKENDS), "the end of the connections")
+        wait_until(lambda: not database.execute(BACKENDS), "the end of the connections")
         expected = {503: 1} if changes else {200: 1}
         assert statuses(service.url) == expected
         return log_of(service)

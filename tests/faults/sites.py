@@ -28,6 +28,7 @@ from lab.proxies import Proxy
 from lab.servers import Database, OwnServer
 from lab.services import RunningService, ServiceEnvironment, running_service
 from lab.variants import Variant
+from lab.waiting import wait_until
 
 CLIENTS = 6
 ROUND = 8  # Requests of a client that has worked through every operation.
@@ -281,7 +282,7 @@ def held_requests(
         requests = [threads.submit(create, service, n) for n in range(number)]
         held = Held(requests, control)
         try:
-            wait_until(lambda: held.waiting() == number)
+            wait_until(lambda: held.waiting() == number, "requests that wait")
             yield held
         finally:
             control.rollback()
@@ -323,14 +324,6 @@ def command_options(bake: Bakery, variant: Variant) -> list[str]:
         if name.startswith("--") and name not in ("--host", "--port")
         for argument in (name, value)
     ]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def clients_left(servers: Servers, site: Site) -> int:

@@ -21,6 +21,7 @@ from lab.projects import Bakery
 from lab.proxies import Proxy
 from lab.services import RunningService, running_service
 from lab.variants import Variant
+from lab.waiting import wait_until
 from tests.faults.sites import (
     CLIENTS,
     DIRECT,
@@ -40,7 +41,6 @@ from tests.faults.sites import (
     lines_of,
     under_load,
     wait_for_answers,
-    wait_until,
 )
 
 HEALTH_SECONDS = 1.5  # The most that /health/db may take.
@@ -98,7 +98,7 @@ def fall_into_hole(sites: list[Site], proxies: list[Proxy], loads: list[Load]) -
         ]
         accepted = [way.accepted for way in proxies]
         for way in proxies:
-            stack.callback(way.forward)
+            stack.callback(way.let_through)
             way.black_hole()
         for requests in held:
             requests.let_go()
@@ -197,7 +197,7 @@ def test_sigterm_in_the_hole(
         return api_seconds(bake(variant), "stop_grace_period")
 
     with ExitStack() as stack:
-        stack.callback(way.forward)
+        stack.callback(way.let_through)
         running: dict[Variant, tuple[RunningService, Load]] = {}
         for variant in DIRECT:
             service = stack.enter_context(
@@ -252,7 +252,7 @@ def outlast_the_time_limit(site: Site) -> None:
             )
             assert (made.status_code, made.json()["name"]) == (201, "next")
     assert site.database.execute("SELECT DISTINCT name FROM users") == [("next",)]
-    wait_until(lambda: clients_left_in_transaction(site) == 0)
+    wait_until(lambda: clients_left_in_transaction(site) == 0, "no transaction")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from lab.prepared import (
     migrations_at_once,
 )
 from lab.projects import Bakery
-from tests.faults.sites import Environments, Servers, line, wait_until
+from lab.waiting import wait_until
+from tests.faults.sites import Environments, Servers, line
 
 MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
 
@@ -44,7 +45,9 @@ def test_four_migrations_at_once(  # noqa: PLR0913, PLR0917
     with psycopg.connect(database.url) as fifth:
         fifth.execute(MIGRATION_LOCK)
         with migrations_at_once(environment, project, url, tmp_path, 4) as four:
-            wait_until(lambda: all(each.waits() for each in four), seconds=90)
+            wait_until(
+                lambda: all(each.waits() for each in four), "migrations that wait"
+            )
             fifth.rollback()
             codes = [migration.process.wait(90) for migration in four]
     outputs = [migration.log.read_text() for migration in four]

@@ -21,6 +21,7 @@ from lab.projects import Bakery
 from lab.servers import Database
 from lab.services import running_service
 from lab.variants import Variant
+from lab.waiting import wait_until
 from tests.faults.sites import (
     CLIENTS,
     VARIANTS,
@@ -34,7 +35,6 @@ from tests.faults.sites import (
     lines_of,
     under_load,
     wait_for_answers,
-    wait_until,
 )
 
 
@@ -56,7 +56,7 @@ def wait_for_connections(servers: Servers, sites: list[Site]) -> Counter[str]:
         found.append(connections(servers))
         return names <= found[-1].keys()
 
-    wait_until(everybody_is_connected)
+    wait_until(everybody_is_connected, "a connection of every service")
     return found[-1]
 
 

@@ -20,6 +20,7 @@ from lab.servers import OLDEST, Database
 from lab.services import RunningService
 from lab.symptoms import LOCK_WAITERS, tables_locked
 from lab.variants import Variant
+from lab.waiting import wait_until
 from tests.faults.sites import (
     OVERHEAD,
     UNHANDLED,
@@ -33,7 +34,6 @@ from tests.faults.sites import (
     held_users,
     line,
     one_site,
-    wait_until,
 )
 
 
@@ -96,10 +96,12 @@ def test_sigterm(  # noqa: PLR0913, PLR0917
                 ]
                 # The clients' requests wait there as well, each in the database.
                 everybody = len(BEGUN) + clients.record.clients
-                wait_until(lambda: lock_waiters(site.database) == everybody)
+                wait_until(
+                    lambda: lock_waiters(site.database) == everybody, "waiting requests"
+                )
                 asked = time.monotonic()
                 service.process.send_signal(signal.SIGTERM)
-                wait_until(lambda: refuses_connections(service))
+                wait_until(lambda: refuses_connections(service), "a closed port")
                 time.sleep(1)  # Whoever drops requests has done so by then.
             answers = [request.result() for request in begun]
             code = service.process.wait(grace)
@@ -107,7 +109,7 @@ def test_sigterm(  # noqa: PLR0913, PLR0917
         record = clients.record
         assert code in (0, -signal.SIGTERM)
         assert took < grace
-        wait_until(lambda: clients_left(servers, site) == 0, seconds=OVERHEAD)
+        wait_until(lambda: clients_left(servers, site) == 0, "no client", OVERHEAD)
         assert [answer.status_code for answer in answers] == list(BEGUN.values())
         under_way = [a for a in record.answers if a.started < asked <= a.finished]
         assert len(under_way) == record.clients
@@ -143,8 +145,8 @@ def test_sigkill(  # noqa: PLR0913, PLR0917
             with held_requests(site.service, site.database, 3) as held:
                 site.service.stop(signal.SIGKILL)
                 errors = [request.exception() for request in held.requests]
-        wait_until(lambda: clients_left(servers, site) == 0)
-        wait_until(lambda: clients_left_in_transaction(site) == 0)
+        wait_until(lambda: clients_left(servers, site) == 0, "no client")
+        wait_until(lambda: clients_left_in_transaction(site) == 0, "no transaction")
     record = clients.record
     assert all(isinstance(error, httpx2.TransportError) for error in errors), errors
     assert held_users(site.database) == 0

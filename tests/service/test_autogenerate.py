@@ -15,6 +15,8 @@ from lab.servers import Database, Server
 from lab.services import ServiceEnvironment
 from lab.variants import CHOICES
 
+pytestmark = pytest.mark.everything
+
 MODELS = '''
 
 class Shouted(TypeDecorator[str]):

@@ -95,6 +95,7 @@ def connect_of(translate: Translate, driver: str, queries: list[str]) -> list[Re
     return [report["connect"] for report in translate(driver, urls)]
 
 
+@pytest.mark.everything
 @each_driver
 def test_other_parameters(translate: Translate, driver: str) -> None:
     named, timed, options = connect_of(
@@ -172,6 +173,7 @@ def test_tls_of_psycopg(translate: Translate) -> None:
         assert "BEGIN CERTIFICATE" in certificates, query
 
 
+@pytest.mark.everything
 def test_several_hosts(translate: Translate) -> None:
     """To psycopg they are several; asyncpg would look up a name with a comma."""
     url = f"postgresql://app:{PASSWORD}@one,two/d"
@@ -207,6 +209,7 @@ ODD_TEXTS = [
 ]
 
 
+@pytest.mark.everything
 @each_driver
 def test_odd_text_is_refused_without_the_password(
     translate: Translate, driver: str
@@ -257,6 +260,7 @@ def create_role(server: OwnServer, password: str) -> str:
     return name
 
 
+@pytest.mark.everything
 @each_driver
 def test_connects(
     environments: Environments, bake: Bakery, local_server: OwnServer, driver: str

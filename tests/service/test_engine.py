@@ -252,6 +252,7 @@ def test_stale_connection_reaches_no_request(
     assert after_termination(environment, project, postgres.url) == "new connection"
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("driver", CHOICES["driver"])
 def test_unchecked_pool_is_found(
     environments: Environments,
@@ -294,6 +295,7 @@ def test_direct_host_with_nullpool_is_warned_of(
     assert PASSWORD not in message
 
 
+@pytest.mark.everything
 def test_warning_is_in_the_log_of_the_process(
     environments: Environments, bake: Bakery, tmp_path: Path
 ) -> None:

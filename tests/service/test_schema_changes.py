@@ -22,6 +22,8 @@ from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES
 
+pytestmark = pytest.mark.everything
+
 CLIENTS = 12
 PAUSE_SECONDS = 0.3  # Between two changes, for the pool to meet the first.
 CHANGES = [

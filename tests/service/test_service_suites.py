@@ -228,39 +228,36 @@ def test_database_for_tests_is_emptied(
         assert not is_still_there(database)
 
 
+Collect = Callable[..., Outcome]
+
+
+@pytest.fixture
+def collect(environments: Environments, bake: Bakery, tmp_path: Path) -> Collect:
+    """Let pytest look for a service's tests, with a URL of the database for them."""
+    variant = VARIANTS[0]
+    path = working_copy(bake(variant), tmp_path)
+
+    def run(url: str, *options: str) -> Outcome:
+        options = ("--collect-only", *options)
+        environment = environments(variant.driver)
+        return run_tests(environment, path, *options, TEST_DATABASE_URL=url)
+
+    return run
+
+
 @pytest.mark.everything
 @pytest.mark.parametrize(
     "name", ["app", "contest", "latest", "attestation", "postgres", "neondb", ""]
 )
-def test_name_does_not_say_test(
-    environments: Environments, bake: Bakery, tmp_path: Path, decoy: Decoy, name: str
-) -> None:
-    variant = VARIANTS[0]
-    path = working_copy(bake(variant), tmp_path)
-    outcome = run_tests(
-        environments(variant.driver),
-        path,
-        "--collect-only",
-        TEST_DATABASE_URL=decoy.url(name),
-    )
-    assert_refused(outcome, name)
+def test_name_does_not_say_test(collect: Collect, decoy: Decoy, name: str) -> None:
+    assert_refused(collect(decoy.url(name)), name)
     assert decoy.connections == 0
 
 
 @pytest.mark.everything
 @pytest.mark.parametrize("name", ["test", "app_test", "tests-of-app", "Test1"])
-def test_name_says_test(
-    environments: Environments, bake: Bakery, tmp_path: Path, decoy: Decoy, name: str
-) -> None:
-    variant = VARIANTS[0]
-    path = working_copy(bake(variant), tmp_path)
-    outcome = run_tests(
-        environments(variant.driver),
-        path,
-        "--collect-only",
-        "-q",
-        TEST_DATABASE_URL=decoy.url(name),
-    )
+def test_name_says_test(collect: Collect, decoy: Decoy, name: str) -> None:
+    outcome = collect(decoy.url(name), "-q")
     assert outcome.completed.returncode == 0, outcome.output
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from lab.clients import told
 from lab.containers import docker
-from lab.neon.look_alike import NO_COMPUTE, PASSWORD, Contact, NeonService, wait_until
+from lab.neon.look_alike import NO_COMPUTE, PASSWORD, Contact, NeonService
 from lab.prepared import api_seconds
 from lab.variants import Variant
+from lab.waiting import wait_until
 from tests.containers.neon.endpoints import (
     ALL_VARIANTS,
     Answer,
@@ -279,7 +280,7 @@ def watch(service: NeonService, container: str, probes: int) -> Watch:
 
     first, contacts = probed(), len(service.endpoint.contacts())
     logins, activity = service.endpoint.pooler_logins(), service.endpoint.activity()
-    wait_until(lambda: probed() >= first + probes, WATCH_SECONDS, f"{probes} probes")
+    wait_until(lambda: probed() >= first + probes, f"{probes} probes", WATCH_SECONDS)
     return Watch(
         probed() - first,
         service.endpoint.contacts()[contacts:],
@@ -299,7 +300,7 @@ def watch_idle_service(service: NeonService) -> Watch:
     probes = probes_while_idle(service)
     service.start_with_fast_health_checks()
     ask_together(service)
-    wait_until(service.endpoint.is_quiet, WATCH_SECONDS, "the requests' connections")
+    wait_until(service.endpoint.is_quiet, "the requests' end", WATCH_SECONDS)
     return watch(service, service.container, probes)
 
 
