@@ -178,9 +178,10 @@ def test_load(  # noqa: PLR0913, PLR0917
 
 @pytest.fixture
 def cached_project(migrating_project: Path, driver: str) -> Path:
-    """Return the same copy with the driver's statement caches left on."""
-    path = migrating_project / "app" / "core" / "database.py"
-    replace(path, *CACHES_ON[driver])
+    """Return the same copy with the statement caches left on, and nothing repeated."""
+    core = migrating_project / "app" / "core"
+    replace(core / "database.py", *CACHES_ON[driver])
+    replace(core / "checks.py", ("if not (repeatable and", "if not (False and"))
     return migrating_project
 
 
@@ -228,13 +229,13 @@ def test_cached_statements_fail_after_a_type_change(
     ):
         clients.wait_for_rounds(1)
         assert not failures(clients.record), "tracking is enough while no type changes"
-        # psycopg prepares anew after an error, so the errors begin with the change and
-        # may be over before the migration's process has ended.
+        # A connection that met an error is closed, so the errors begin with the change
+        # and may be over before the migration's process has ended.
         migrate(cached_project, environment, database)
-        clients.wait_until(lambda: len(failures(clients.record)) >= ENOUGH_FAILURES)
+        clients.wait_until(lambda: bool(failures(clients.record)))
     assert any(text in (tmp_path / "log").read_text() for text in TYPE_CHANGED)
 
 
 def failures(record: Record) -> list[Answer]:
-    """Return the answers that are a mistake of the service: a 500."""
-    return [answer for answer in record.unexpected() if answer.status == 500]
+    """Return the answers that say that a statement failed: a 500, or a 503."""
+    return [answer for answer in record.unexpected() if answer.status in (500, 503)]

@@ -46,7 +46,7 @@ def repeat_stale_statement(
         if not (repeatable and driver.is_stale_plan(error)):
             raise
         connection.dbapi_connection.rollback()
-        driver.forget_statements(cursor, context)
+        driver.forget_statements(context)
         context.dialect.do_execute(cursor, statement, parameters, context)
     return True
 
