@@ -37,10 +37,6 @@ MANY_CLIENTS = 45  # Three for each of the 5 + 10 connections.
 FIXED_POOL = {"DB_POOL_SIZE": "15", "DB_MAX_OVERFLOW": "0"}
 DATABASE = "app/core/database.py"
 SQLALCHEMY_POOL = (DATABASE, "    poolclass=FairQueuePool,\n", "")
-NO_QUEUE = [
-    (DATABASE, f"admission.place(), {session}()", f"{session}()")
-    for session in ("async_session", "read_session")
-]
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,6 @@ def pools(lab: Laboratory) -> list[Subject]:
             rendered = lab.variant(variant)
             found += [
                 replace(rendered, name=f"{variant.driver}, 5 + 10"),
-                lab.altered(variant, f"{variant.driver}, no queue", *NO_QUEUE),
                 lab.altered(
                     variant, f"{variant.driver}, SQLAlchemy's", SQLALCHEMY_POOL
                 ),

@@ -11,7 +11,6 @@ from subprocess import CompletedProcess
 from lab.copies import run_with
 from lab.servers import Database
 from lab.services import ServiceEnvironment
-from lab.variants import VARIANTS, Variant
 
 NEEDS_POSTGRES = "needs PostgreSQL: set TEST_DATABASE_URL"
 USAGE_ERROR = 4
@@ -93,14 +92,3 @@ def run_both(
         variables["TEST_DATABASE_URL"] = database.url
         on_postgres = run_tests(environment, path, *options, **variables)
         return on_sqlite.result(), on_postgres
-
-
-# One variant of each database
-
-
-def one_of_each(*names: str) -> list[Variant]:
-    """Return the first variant of each combination of those answers."""
-    chosen: dict[tuple[object, ...], Variant] = {}
-    for variant in VARIANTS:
-        chosen.setdefault(tuple(getattr(variant, name) for name in names), variant)
-    return list(chosen.values())

@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from lab.copies import replace_once, run_with, working_copy
+from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, clean_environment
@@ -54,14 +55,6 @@ for command in ("upgrade head", "check", "downgrade base", "upgrade head", "chec
 def direct_name(variant: Variant) -> str:
     """Return the variable that migrations read."""
     return "DATABASE_URL_DIRECT" if variant.pooled_endpoint else "DATABASE_URL"
-
-
-def one_of_each(*names: str) -> list[Variant]:
-    """Return the first variant of each combination of those answers."""
-    chosen: dict[tuple[object, ...], Variant] = {}
-    for variant in VARIANTS:
-        chosen.setdefault(tuple(getattr(variant, name) for name in names), variant)
-    return list(chosen.values())
 
 
 each_pair = pytest.mark.parametrize(

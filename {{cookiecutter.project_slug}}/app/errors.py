@@ -16,6 +16,7 @@ from app.core.driver import is_stale_plan
 logger = getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, some of them
 # classes. What stands in none of the three is a mistake of this service: 500.
@@ -95,9 +96,6 @@ class Application(FastAPI):
             await send_all(held, send)
             raise
         await send_all(held, send)
-
-
-SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
 
 
 async def send_all(messages: list[Message], send: Send) -> None:
