@@ -24,6 +24,7 @@ AT_ONCE = 30
 POOL_TIMEOUT = 3
 READY_SECONDS = 1.5
 LOG_SECONDS = 5
+END_OWN_BACKEND = "SELECT pg_terminate_backend(pg_backend_pid())"
 READS_ONLY = "SessionUseError: a session that only reads"
 
 Environments = Callable[[str], ServiceEnvironment]
@@ -363,6 +364,12 @@ def test_error_between_two_messages_leaves_no_lock(extended: Extended) -> None:
     extended.database.execute(
         "SET lock_timeout = '1s'; ALTER TABLE users ALTER COLUMN name SET STATISTICS 100"
     )
+
+
+@pytest.mark.parametrize("path", ["/week/ended", f"/week/sql?query={END_OWN_BACKEND}"])
+def test_connection_that_ends_in_its_use_is_503(extended: Extended, path: str) -> None:
+    assert extended.client.get(path).status_code == 503
+    assert extended.client.get("/users").status_code == 200
 
 
 @pytest.mark.parametrize(

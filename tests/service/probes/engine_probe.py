@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import event, text
 
+PAUSE_SECONDS = 0.1
 SETTINGS = ("DATABASE_URL", "DB_", "DEBUG")
 
 IDENTITY = """
@@ -81,6 +82,7 @@ async def after_termination(engine: Any) -> str:
             end = text("SELECT pg_terminate_backend(:pid, 5000)")
             if not await other.scalar(end, {"pid": first}):
                 return "not terminated"
+            await asyncio.sleep(PAUSE_SECONDS)  # A driver hears of it in its loop.
             async with engine.connect() as connection:
                 second = await connection.scalar(backend)
         return "same connection" if first == second else "new connection"

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import (
     APIRouter,
@@ -33,6 +33,10 @@ from app.models import User
 
 router = APIRouter(prefix="/week")
 PAUSE_SECONDS = 0.05
+
+# https://www.postgresql.org/docs/current/protocol-message-formats.html
+FATAL_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+FATAL = b"E" + (len(FATAL_FIELDS) + 4).to_bytes(4, "big") + FATAL_FIELDS
 
 
 def user(name: str) -> User:
@@ -182,6 +186,18 @@ async def run_sql(request: Request, session: SessionDep) -> None:
 async def read_sql(query: str, session: ReadSessionDep) -> str:
     """Run SQL without a transaction."""
     return str(await session.scalar(text(query)))
+
+
+@router.get("/ended")
+async def read_from_ended_connection(session: ReadSessionDep) -> None:
+    """Use a connection of which the server has said that it ends, not yet closed."""
+    raw = await (await session.connection()).get_raw_connection()
+    connection: Any = raw.driver_connection
+    if connection.__module__.startswith("asyncpg"):
+        connection._protocol.data_received(FATAL)
+    else:  # psycopg hears nothing between two commands.
+        await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    await session.execute(text("SELECT 1"))
 
 
 @router.get("/number/{number}")

@@ -67,7 +67,7 @@ def close_spoiled_connection(context: ExceptionContext) -> None:
     ):
         connection.invalidate(error)
 {%- if cookiecutter.driver == 'asyncpg' %}
-    driver.name_timeout(context)
+    driver.name_failure(context)
 {%- endif %}
 {%- if cookiecutter.__pool == 'queuepool' %}
 
