@@ -68,8 +68,9 @@ class Laboratory:
         database = self.server.create_database()
         migrate(self.project(MEASURED[0]), self.environment("asyncpg"), database)
         database.execute(
-            "INSERT INTO users (name, email, created_at) SELECT 'Ada',"
-            f" 'ada' || n || '@example.com', now() FROM generate_series(1, {USERS}) n"
+            "INSERT INTO users (name, email, created_at, updated_at)"
+            " SELECT 'Ada', 'ada' || n || '@example.com', now(), now()"
+            f" FROM generate_series(1, {USERS}) n"
         )
         return database
 

@@ -341,8 +341,8 @@ class Client:
 
     async def page(self) -> None:
         """List users of all clients; none may be of a transaction that failed."""
-        offset = max(0, len(self.record.persons) - 2 * self.record.clients)
-        path = f"/users?limit=100&offset={offset // 2}"
+        early = max(0, len(self.record.persons) - 2 * self.record.clients)
+        path = f"/users?limit=100&after={early // 2}"
         response = await self.send("list", 200, "GET", path)
         if response is None:
             return

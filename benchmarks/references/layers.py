@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from sqlalchemy import bindparam
 from sqlmodel import select
 
-from app.core.session import ReadSessionDep
-from app.models import User, UserRead, utc_now
+from app.dependencies import ReadSessionDep
+from app.models.base import utc_now
+from app.models.user import User, UserRead
 
 router = APIRouter(prefix="/layers")
 

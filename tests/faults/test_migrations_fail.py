@@ -92,7 +92,7 @@ def test_migration_that_dies_half_way(  # noqa: PLR0913, PLR0917
     variant = chosen("postgres", "nullpool", driver)
     environment = environments(driver)
     database = copy_database(servers.server, servers.template)
-    database.execute("INSERT INTO users VALUES (1, 'whole', 'a@b', now())")
+    database.execute("INSERT INTO users VALUES (1, 'whole', 'a@b', NULL, now(), now())")
     questions = (SCHEMA, INDEXES, VERSION, "SELECT * FROM users")
     before = [database.execute(question) for question in questions]
     project = copy_project(bake(variant), tmp_path)

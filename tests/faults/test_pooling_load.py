@@ -36,7 +36,7 @@ FEWEST_CLIENTS = 50  # What every server connection must have served.
 ENOUGH_FAILURES = 10  # Of a service whose statement caches are left on.
 TRACKING = [0, 1000]  # max_prepared_statements
 
-CHANGE_TYPE = 'op.alter_column("users", "id", type_=sa.BigInteger())'
+CHANGE_TYPE = 'op.alter_column("users", "id", type_=sa.Integer())'
 
 CACHES_ON = {
     "asyncpg": [

@@ -187,15 +187,20 @@ def needed(database: Database, user_id: int) -> Iterator[None]:
         database.execute("DROP TABLE needed")
 
 
+INSERT = "INSERT INTO users (id, name, email, created_at, updated_at) VALUES"
+
+
 def test_comparison_can_fail(servers: Servers) -> None:
     database = copy_database(servers.server, servers.template)
     database.execute(
-        "INSERT INTO users VALUES (1, 'kept', 'kept@x', now()),"
-        " (2, 'changed', 'renamed@x', now()), (3, 'back', 'deleted@x', now()),"
-        " (4, 'moved', 'moved@x', now()), (5, 'strange', 'strange@x', now())"
+        f"{INSERT} (1, 'kept', 'kept@x', now(), now()),"
+        " (2, 'changed', 'renamed@x', now(), now()),"
+        " (3, 'back', 'deleted@x', now(), now()),"
+        " (4, 'moved', 'moved@x', now(), now()),"
+        " (5, 'strange', 'strange@x', now(), now())"
     )
     database.execute("DROP INDEX uq_users_email_lower")
-    database.execute("INSERT INTO users VALUES (6, 'twice', 'kept@x', now())")
+    database.execute(f"{INSERT} (6, 'twice', 'kept@x', now(), now())")
     record = Record(clients=1)
     for number, name in enumerate(["kept", "renamed", "deleted", "moved", "lost"], 1):
         email = f"{name}@x"
@@ -220,7 +225,7 @@ def test_commit_after_the_response_is_seen(
     variant = chosen("postgres", "nullpool", "psycopg")
     project = copy_project(bake(variant), tmp_path)
     replace(
-        project / "app" / "core" / "session.py",
+        project / "app" / "dependencies.py",
         ('(get_session, scope="function")', '(get_session, scope="request")'),
         (
             'session: Annotated[AsyncSession, Depends(get_read_session, scope="function")]',

@@ -24,27 +24,28 @@ POOLED = {"pool": "queuepool"}
 NEON = {"database": "neon"}
 DATABASE = "app/core/database.py"
 SESSION = "app/core/session.py"
+DEPENDENCIES = "app/dependencies.py"
 QUEUE = "app/core/fair_queue.py"
 ERRORS = "app/errors.py"
 POOL = "app/core/pool.py"
 DRIVER = "app/core/driver.py"
 MUTANTS = {
     "no-commit": Mutant(
-        SESSION,
+        DEPENDENCIES,
         '    yield session\n    await session.commit()\n    session.info["writes"]',
         '    yield session\n    session.info["writes"]',
         "test_users.test_create_and_read",
         {},
     ),
     "failed-commit-unheard": Mutant(
-        SESSION,
+        DEPENDENCIES,
         '    await session.commit()\n    session.info["writes"] = False\n',
         "    try:\n        await session.commit()\n    except Exception:\n        pass\n",
         "test_sessions.test_commit_that_fails_is_not_a_success",
         {},
     ),
     "failed-commit-unheard-on-postgres": Mutant(
-        SESSION,
+        DEPENDENCIES,
         '    await session.commit()\n    session.info["writes"] = False\n',
         "    try:\n        await session.commit()\n    except Exception:\n        pass\n",
         "test_sessions.test_commit_that_fails_is_not_a_success",
@@ -136,7 +137,7 @@ MUTANTS = {
         {},
     ),
     "two-sessions": Mutant(
-        SESSION,
+        DEPENDENCIES,
         '    session.info["writes"] = True\n    yield session\n',
         '    session.info["writes"] = True\n    yield async_session()\n',
         "test_sessions.test_dependencies_share_a_session",
@@ -258,14 +259,14 @@ MUTANTS = {
         {},
     ),
     "case-in-model": Mutant(
-        "app/models.py",
+        "app/models/user.py",
         "func.lower(User.email)",
         "User.email",
         "test_users.test_email_is_unique_whatever_its_case",
         {},
     ),
     "case-in-migration": Mutant(
-        "alembic/versions/0001_create_users.py",
+        "alembic/versions/0001_create_teams_and_users.py",
         'sa.literal_column("lower(email)")',
         '"email"',
         "test_users.test_email_is_unique_whatever_its_case",
@@ -273,7 +274,7 @@ MUTANTS = {
         on_postgres=True,
     ),
     "drift": Mutant(
-        "app/models.py",
+        "app/models/user.py",
         "name: str = Field(max_length=100)",
         "name: str = Field(max_length=99)",
         "test_migrations.test_down_and_up_again_without_drift",
@@ -281,7 +282,7 @@ MUTANTS = {
         on_postgres=True,
     ),
     "no-downgrade": Mutant(
-        "alembic/versions/0001_create_users.py",
+        "alembic/versions/0001_create_teams_and_users.py",
         '    op.drop_table("users")\n',
         "",
         "test_migrations.test_down_and_up_again_without_drift",

@@ -11,7 +11,7 @@ JSON_HEADER = b"Content-Type: application/json"
 IDS = {
     "zero": b"0",
     "negative": b"-1",
-    "beyond the column": b"2147483648",
+    "beyond the column": str(2**63).encode(),
     "beyond 64 bits": b"9" * 30,
     "5000 digits": MANY_DIGITS,
     "zeros, then digits": b"0" * 4299 + b"1",
@@ -35,12 +35,12 @@ IDS = {
     "path parameter": b"1;a=b",
 }
 QUERIES = {
-    "largest offset": b"offset=2147483647",
-    "offset beyond the column": b"offset=2147483648",
-    "offset of 5000 digits": b"offset=" + MANY_DIGITS,
-    "offset NaN": b"offset=NaN",
-    "offset empty": b"offset=",
-    "offset negative": b"offset=-1",
+    "largest key": f"after={2**63 - 1}".encode(),
+    "key beyond the column": f"after={2**63}".encode(),
+    "key of 5000 digits": b"after=" + MANY_DIGITS,
+    "key NaN": b"after=NaN",
+    "key empty": b"after=",
+    "key negative": b"after=-1",
     "limit zero": b"limit=0",
     "limit too large": b"limit=101",
     "limit twice": b"limit=1&limit=2",

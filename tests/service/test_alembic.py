@@ -100,7 +100,7 @@ def test_up_down_up_without_drift(
     assert output.count("Running upgrade  -> 0001") == 2
     assert output.count("Running downgrade 0001 -> ") == 1
     assert output.count("No new upgrade operations detected.") == 2
-    assert tables(database) == {"alembic_version", "users"}
+    assert tables(database) == {"alembic_version", "teams", "users"}
 
 
 @each_driver
@@ -109,7 +109,7 @@ def test_downgrade_leaves_nothing(
 ) -> None:
     settings = {direct_name(variant): database.url}
     run_with(settings, environment, path, "alembic", "upgrade", "head")
-    assert tables(database) == {"alembic_version", "users"}
+    assert tables(database) == {"alembic_version", "teams", "users"}
     run_with(settings, environment, path, "alembic", "downgrade", "base")
     assert tables(database) == {"alembic_version"}
     assert database.execute("SELECT count(*) FROM alembic_version") == [(0,)]
@@ -289,7 +289,7 @@ def test_new_model(
         run_with(settings, environment, path, *(part.strip('"') for part in command))
 
     (revision,) = set((path / "alembic/versions").glob("*.py")) - {
-        path / "alembic/versions/0001_create_users.py"
+        path / "alembic/versions/0001_create_teams_and_users.py"
     }
     assert re.fullmatch(r"\d{8}_[0-9a-f]+_add_items\.py", revision.name)
     assert "items" in tables(database)
@@ -444,7 +444,7 @@ def test_lock_timeout_is_for_tables_alone(postgres: Server, start: Start) -> Non
         assert second.process.poll() is None, second.output()
         other.rollback()
         assert second.wait() == 0, second.output()
-    assert tables(busy) == {"alembic_version", "users"}
+    assert tables(busy) == {"alembic_version", "teams", "users"}
     assert tables(waiting) == {"alembic_version"}
 
 

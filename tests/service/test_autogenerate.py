@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.copies import working_copy
+from lab.copies import replace_once, working_copy
 from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.servers import Database, Server
@@ -17,7 +17,19 @@ from lab.variants import CHOICES
 
 pytestmark = pytest.mark.everything
 
-MODELS = '''
+MODELS = '''"""Models of every kind."""
+
+from enum import Enum
+
+from sqlalchemy import String, TypeDecorator, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+class Color(Enum):
+    """An enum of one's own."""
+
+    RED = "red"
+    BLUE = "blue"
+
 
 class Shouted(TypeDecorator[str]):
     """A type of one's own."""
@@ -40,6 +52,7 @@ class Item(SQLModel, table=True):
     title: str = Field(max_length=200)
     code: str = Field(sa_type=Shouted)
     state: str = Field(sa_column_kwargs={"server_default": "new"})
+    color: Color
 
 
 class Invoice(SQLModel, table=True):
@@ -50,6 +63,21 @@ class Invoice(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     number: str
+
+
+class LongName(SQLModel, table=True):
+    """Something whose constraints have names that are longer than 63 bytes."""
+
+    __tablename__ = "things_that_have_a_long_name"
+    __table_args__ = (
+        UniqueConstraint("a_column_with_a_long_name_too", "and_a_second_such_column"),
+        UniqueConstraint("a_column_with_a_long_name_too", "and_a_third_such_column"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    a_column_with_a_long_name_too: str = Field(index=True)
+    and_a_second_such_column: int = Field(index=True)
+    and_a_third_such_column: int = Field(foreign_key="items.id", index=True)
 '''
 
 
@@ -93,22 +121,37 @@ def migrations(
     return found
 
 
-def add_models(migrations: Migrations) -> None:
-    """Add the models, with what they import."""
-    models = migrations.path / "app" / "models.py"
-    text = models.read_text().replace(
-        "from sqlalchemy import DateTime, Index, func",
-        "from sqlalchemy import DateTime, Index, String, TypeDecorator,"
-        " UniqueConstraint, func",
+def fill(revision: Path, upgrade: str, downgrade: str = "pass") -> None:
+    """Write what an empty migration does."""
+    for name, statement in (("Upgrade", upgrade), ("Downgrade", downgrade)):
+        docstring = f'"""{name} the schema."""'
+        replace_once(revision, docstring, f"{docstring}\n    {statement}")
+
+
+def add_models(migrations: Migrations) -> Path:
+    """Add the models as the README says; return their file."""
+    models = migrations.path / "app" / "models"
+    (models / "item.py").write_text(MODELS)
+    replace_once(
+        models / "__init__.py",
+        "from app.models.team",
+        "from app.models import item\nfrom app.models.team",
     )
-    models.write_text(text + MODELS)
+    return models / "item.py"
 
 
-def test_models_of_every_kind(migrations: Migrations) -> None:
-    migrations.database.execute("CREATE SCHEMA billing")
+def test_models_of_every_kind(migrations: Migrations, postgres: Server) -> None:
     migrations.database.execute("CREATE TABLE of_another_tool (id int)")
+    migrations.database.execute("CREATE TYPE type_of_another_tool AS ENUM ('x')")
     add_models(migrations)
 
+    migrations.alembic("revision", "-m", "billing")
+    fill(
+        migrations.revision("billing"),
+        'op.execute("CREATE SCHEMA billing")',
+        'op.execute("DROP SCHEMA billing")',
+    )
+    migrations.alembic("upgrade", "head")
     migrations.alembic("revision", "--autogenerate", "-m", "more")
     migrations.alembic("upgrade", "head")
 
@@ -116,6 +159,30 @@ def test_models_of_every_kind(migrations: Migrations) -> None:
     assert "of_another_tool" not in migrations.revision("more").read_text()
     migrations.alembic("downgrade", "-1")
     migrations.alembic("upgrade", "head")
+    # The project's own tests build and empty the same schemas.
+    completed = migrations.environment.run(
+        migrations.path,
+        *("pytest", "-q", "tests/test_migrations.py"),
+        TEST_DATABASE_URL=postgres.create_database().url,
+    )
+    assert "3 passed" in completed.stdout
+
+
+def test_enum_value_is_added_and_taken_back(migrations: Migrations) -> None:
+    migrations.database.execute("CREATE SCHEMA billing")
+    models = add_models(migrations)
+    migrations.alembic("revision", "--autogenerate", "-m", "more")
+    migrations.alembic("upgrade", "head")
+
+    replace_once(
+        models, '    BLUE = "blue"\n', '    BLUE = "blue"\n    GREEN = "green"\n'
+    )
+    assert "add_enum_value" in migrations.alembic("check", check=False)
+    migrations.alembic("revision", "--autogenerate", "-m", "green")
+    for command in ("upgrade head", "downgrade -2", "upgrade head"):
+        migrations.alembic(*command.split())
+
+    assert "No new upgrade operations" in migrations.alembic("check")
 
 
 def test_server_default_is_compared(migrations: Migrations) -> None:
@@ -141,9 +208,7 @@ def test_enum_value_of_one_revision_is_there_for_the_next(
         ("use", "CREATE TABLE cars AS SELECT 'blue'::color AS color"),
     ):
         migrations.alembic("revision", "-m", message)
-        file = migrations.revision(message)
-        body = f'"""Upgrade the schema."""\n    op.execute("{statement}")'
-        file.write_text(file.read_text().replace('"""Upgrade the schema."""', body, 1))
+        fill(migrations.revision(message), f'op.execute("{statement}")')
 
     migrations.database = postgres.create_database()
     migrations.alembic("upgrade", "head")

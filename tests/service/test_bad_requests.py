@@ -232,7 +232,7 @@ def wait_for_a_waiter(database: Database) -> None:
 BROKEN = {
     "server error": (
         "    page = select",
-        '    if offset > 1000:\n        raise RuntimeError("deliberate")\n    page = select',
+        '    if after > 1000:\n        raise RuntimeError("deliberate")\n    page = select',
     ),
     "undocumented status": (
         "    page = select",
@@ -259,7 +259,7 @@ def test_fuzzing_finds(
         found = fuzz(subject.service.url, tmp_path, examples=20, seed=SEED)
         number = create_user(subject.service.url, "a", "a@example.com")
         document = Document(subject.service.url)
-        target = b"/users?offset=5000&limit=100"
+        target = b"/users?after=5000&limit=100"
         answer = send(subject.service.url, "GET", target)
         faults = document.faults("/users", answer)
         assert httpx2.get(f"{subject.service.url}/users/{number}").status_code == 200

@@ -32,6 +32,7 @@ CHANGES = [
     "ALTER TABLE users ADD COLUMN note text",
     "ALTER TABLE users ALTER COLUMN name TYPE varchar(200)",
     "ALTER TABLE users ALTER COLUMN name TYPE text",
+    "ALTER TABLE users ALTER COLUMN id TYPE integer",
     "ALTER TABLE users ALTER COLUMN id TYPE bigint",
     "ALTER TABLE users ALTER COLUMN note SET DEFAULT ''",
     "CREATE INDEX CONCURRENTLY ix_users_name ON users (name)",

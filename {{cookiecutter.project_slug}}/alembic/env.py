@@ -7,6 +7,8 @@ from typing import Any
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from alembic_postgresql_enum import Config as EnumConfig
+from alembic_postgresql_enum import set_configuration as compare_enums
 from pydantic import Field
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -87,7 +89,7 @@ def is_compared(
     """Whether autogenerate looks at an item of the database.
 
     It leaves a table alone that no model describes: other tools have tables too. So a
-    model's end is written by hand, with `op.drop_table`.
+    model's end is written by hand, with `op.drop_table`. The same goes for enum types.
     """
     return not (type_ == "table" and reflected and model is None)
 
@@ -106,6 +108,7 @@ def import_type(type_: str, item: Any, autogen_context: AutogenContext) -> bool:
     return False
 
 
+compare_enums(EnumConfig(drop_unused_enums=False))
 OPTIONS: dict[str, Any] = {
     "target_metadata": SQLModel.metadata,
     # A value that one migration adds to an enum is there for the next after COMMIT:

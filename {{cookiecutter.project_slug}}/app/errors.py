@@ -30,7 +30,7 @@ REFUSED_VALUES = {
     "22": "data exception",
     "23514": "check violation",
 }
-UNAVAILABLE = {
+OUTAGES = {
     "08": "connection exception",
     "25006": "read only SQL transaction",
     "25P03": "idle in transaction session timeout",
@@ -51,12 +51,16 @@ class ErrorMessage(BaseModel):
     detail: str
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status.HTTP_503_SERVICE_UNAVAILABLE: {
-        "model": ErrorMessage,
-        "description": "The database is unavailable.",
-    },
-}
+def documented(code: int, description: str) -> dict[int | str, dict[str, Any]]:
+    """An entry for a route's `responses`."""
+    entry = {"model": ErrorMessage, "description": description}
+    return {code: entry}
+
+
+BAD_REQUEST = documented(400, "The body cannot be read.")
+NOT_FOUND = documented(404, "There is no such entry.")
+CONFLICT = documented(409, "The change contradicts another entry.")
+UNAVAILABLE = documented(503, "The database is unavailable.")
 
 
 class Application(FastAPI):
@@ -134,7 +138,7 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
             status.HTTP_422_UNPROCESSABLE_CONTENT,
         )
     if (
-        sqlstate.startswith(tuple(UNAVAILABLE))
+        sqlstate.startswith(tuple(OUTAGES))
         or (error.connection_invalidated and not sqlstate)
         or is_stale_plan(error.orig)
     ):

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from app.core.database import engine
 from app.errors import Application
-from app.routers import health, users
+from app.routers import health, teams, users
 
 
 @asynccontextmanager
@@ -28,4 +28,5 @@ app = Application(
     lifespan=lifespan,
 )
 app.include_router(health.router)
+app.include_router(teams.router)
 app.include_router(users.router)

@@ -55,16 +55,19 @@ def pytest_configure() -> None:
 
 
 def refuse_what_sqlite_cannot_hold() -> None:
-    """Name the first column whose type is PostgreSQL's alone."""
+    """Name the first table that needs a schema, or a type that is PostgreSQL's alone."""
     for table in SQLModel.metadata.sorted_tables:
         try:
             CreateTable(table).compile(dialect=sqlite.dialect())
+            reason = table.schema and f"table {table.fullname!r} has a schema"
         except CompileError as error:
+            reason = str(error)
+        if reason:
             msg = (
-                f"SQLite cannot hold a table of the models: {error}."
+                f"SQLite cannot hold a table of the models: {reason}."
                 " Run the tests on PostgreSQL: set TEST_DATABASE_URL."
             )
-            raise pytest.UsageError(msg) from None
+            raise pytest.UsageError(msg)
 
 
 def postgres_engine(url: str) -> AsyncEngine:
@@ -137,10 +140,12 @@ async def create_database(url: str) -> None:
 
 
 async def empty_database(url: str) -> None:
-    """Drop everything in the schema `public`."""
+    """Drop everything in the schema `public`, and the other schemas of the models."""
     engine = postgres_engine(url)
+    schemas = {table.schema or "public" for table in SQLModel.metadata.tables.values()}
     async with engine.begin() as connection:
-        await connection.execute(text("DROP SCHEMA IF EXISTS public CASCADE"))
+        for schema in schemas | {"public"}:
+            await connection.execute(text(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
         await connection.execute(text("CREATE SCHEMA public"))
     await engine.dispose()
 

@@ -14,13 +14,8 @@ from sqlmodel import select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.database import read_engine
-from app.core.session import (
-    ReadSessionDep,
-    SessionDep,
-    SessionUseError,
-    read_session_scope,
-    session_scope,
-)
+from app.core.session import SessionUseError, read_session_scope, session_scope
+from app.dependencies import ReadSessionDep, SessionDep
 from app.errors import Application
 from app.models import User
 from tests import TEST_DATABASE_URL, needs_postgres

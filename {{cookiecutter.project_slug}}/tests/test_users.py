@@ -42,9 +42,10 @@ async def test_list_is_ordered_and_paged(client: AsyncClient) -> None:
     ids = [await create(client, name) for name in ("ada", "bob", "cy")]
     await client.patch(f"/users/{ids[0]}", json={"name": "Ada King"})
 
-    page = await client.get("/users", params={"limit": 2, "offset": 1})
+    page = await client.get("/users", params={"limit": 2})
+    rest = await client.get("/users", params={"after": page.json()[-1]["id"]})
 
-    assert [user["id"] for user in page.json()] == ids[1:]
+    assert [user["id"] for user in page.json() + rest.json()] == ids
 
 
 async def test_update_changes_only_what_is_sent(client: AsyncClient) -> None:
@@ -55,6 +56,18 @@ async def test_update_changes_only_what_is_sent(client: AsyncClient) -> None:
     assert response.status_code == 200
     user = (await client.get(f"/users/{user_id}")).json()
     assert (user["name"], user["email"]) == ("Ada King", "ada@example.com")
+
+
+async def test_update_leaves_a_trace(client: AsyncClient) -> None:
+    user_id = await create(client, "ada")
+    created = (await client.get(f"/users/{user_id}")).json()
+
+    updated = await client.patch(f"/users/{user_id}", json={"name": "Eve"})
+
+    assert updated.status_code == 200
+    user = (await client.get(f"/users/{user_id}")).json()
+    assert user["updated_at"] > created["updated_at"]
+    assert user["created_at"] == created["created_at"]
 
 
 async def test_delete(client: AsyncClient) -> None:
@@ -108,13 +121,13 @@ async def test_invalid_user(client: AsyncClient, body: bytes) -> None:
     assert "detail" in created.json()
 
 
-@pytest.mark.parametrize("user_id", ["0", "-1", "2147483648", "9" * 5000, "x", "%00"])
+@pytest.mark.parametrize("user_id", ["0", "-1", f"{2**63}", "9" * 5000, "x", "%00"])
 async def test_invalid_id(client: AsyncClient, user_id: str) -> None:
     assert (await client.get(f"/users/{user_id}")).status_code == 422
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "offset=-1", f"offset={2**63}"]
+    "query", ["limit=0", "limit=101", "limit=x", "after=-1", f"after={2**63}"]
 )
 async def test_invalid_paging(client: AsyncClient, query: str) -> None:
     assert (await client.get(f"/users?{query}")).status_code == 422

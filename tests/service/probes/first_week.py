@@ -23,12 +23,8 @@ from sqlalchemy import select, text, update
 from sqlmodel import col
 
 from app.core.database import engine
-from app.core.session import (
-    ReadSessionDep,
-    SessionDep,
-    read_session_scope,
-    session_scope,
-)
+from app.core.session import read_session_scope, session_scope
+from app.dependencies import ReadSessionDep, SessionDep
 from app.models import User
 
 router = APIRouter(prefix="/week")

@@ -1,43 +1,23 @@
 """Users: create, read, list, change and delete."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Query, status
+from fastapi import APIRouter, HTTPException, Query, status
 from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.session import ReadSessionDep, SessionDep
-from app.errors import RESPONSES, ErrorMessage, violates
-from app.models import EMAIL_INDEX, MAX_ID, User, UserCreate, UserRead, UserUpdate
+from app.dependencies import ReadSessionDep, SessionDep
+from app.errors import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, violates
+from app.models.base import MAX_KEY, Key
+from app.models.user import EMAIL_INDEX, User, UserCreate, UserRead, UserUpdate
 
-router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
-
-UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
+router = APIRouter(prefix="/users", tags=["users"], responses=UNAVAILABLE)
 
 # Built once: `session.get` builds its query anew for every request.
 BY_ID = select(User).where(col(User.id) == bindparam("user_id"))
-
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    status.HTTP_404_NOT_FOUND: {
-        "model": ErrorMessage,
-        "description": "There is no such user.",
-    },
-}
-BAD_REQUEST: dict[int | str, dict[str, Any]] = {
-    status.HTTP_400_BAD_REQUEST: {
-        "model": ErrorMessage,
-        "description": "The body cannot be read.",
-    },
-}
-CONFLICT: dict[int | str, dict[str, Any]] = {
-    status.HTTP_409_CONFLICT: {
-        "model": ErrorMessage,
-        "description": "Another user has this email address.",
-    },
-}
 
 
 @router.post(
@@ -55,7 +35,7 @@ async def create_user(new: UserCreate, session: SessionDep) -> User:
 
 
 @router.get("/{user_id}", response_model=UserRead, responses=NOT_FOUND)
-async def read_user(user_id: UserId, session: ReadSessionDep) -> User:
+async def read_user(user_id: Key, session: ReadSessionDep) -> User:
     """Return one user."""
     return await find_user(session, user_id)
 
@@ -64,10 +44,10 @@ async def read_user(user_id: UserId, session: ReadSessionDep) -> User:
 async def list_users(
     session: ReadSessionDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    offset: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_KEY)] = 0,
 ) -> Sequence[User]:
-    """Return users in the order of their ids."""
-    page = select(User).order_by(col(User.id)).limit(limit).offset(offset)
+    """Return the users with ids above `after`, which is the last id of a page."""
+    page = select(User).where(col(User.id) > after).order_by(col(User.id)).limit(limit)
     return (await session.exec(page)).all()
 
 
@@ -76,9 +56,7 @@ async def list_users(
     response_model=UserRead,
     responses=BAD_REQUEST | NOT_FOUND | CONFLICT,
 )
-async def update_user(
-    user_id: UserId, changes: UserUpdate, session: SessionDep
-) -> User:
+async def update_user(user_id: Key, changes: UserUpdate, session: SessionDep) -> User:
     """Change the fields that the request names."""
     user = await find_user(session, user_id, lock=True)
     user.sqlmodel_update(changes.model_dump(exclude_unset=True))
@@ -89,7 +67,7 @@ async def update_user(
 @router.delete(
     "/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=NOT_FOUND
 )
-async def delete_user(user_id: UserId, session: SessionDep) -> None:
+async def delete_user(user_id: Key, session: SessionDep) -> None:
     """Delete a user."""
     await session.delete(await find_user(session, user_id, lock=True))
 

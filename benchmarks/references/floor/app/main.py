@@ -10,7 +10,7 @@ import asyncpg
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-COLUMNS = "id, name, email, created_at"
+COLUMNS = "id, name, email, team_id, created_at, updated_at"
 
 
 class UserCreate(BaseModel):
@@ -26,7 +26,9 @@ class UserRead(BaseModel):
     id: int
     name: str
     email: str
+    team_id: int | None
     created_at: datetime
+    updated_at: datetime
 
 
 async def leave_as_it_is(_: object) -> None:
@@ -72,7 +74,8 @@ async def list_users(limit: int = 50, offset: int = 0) -> Any:
 async def create_user(new: UserCreate) -> Any:
     """Create a user, in a transaction as the other services do."""
     query = (
-        "INSERT INTO users (name, email, created_at) VALUES ($1, $2, $3)"
+        "INSERT INTO users (name, email, created_at, updated_at)"
+        " VALUES ($1, $2, $3, $3)"
         f" RETURNING {COLUMNS}"
     )
     async with app.state.pool.acquire() as connection, connection.transaction():

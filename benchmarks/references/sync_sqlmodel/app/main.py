@@ -36,7 +36,11 @@ class User(UserCreate, table=True):
     __tablename__ = "users"
 
     id: int | None = Field(default=None, primary_key=True)
+    team_id: int | None = None
     created_at: datetime = Field(
+        default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True)
+    )
+    updated_at: datetime = Field(
         default_factory=lambda: datetime.now(UTC), sa_type=DateTime(timezone=True)
     )
 
