@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lab.migrations import migrate
 from lab.pgbouncers import moved
-from lab.prepared import chosen, migrate
+from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.proxies import proxy
 from lab.servers import NEWEST, own_server

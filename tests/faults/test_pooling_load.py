@@ -14,16 +14,10 @@ from pathlib import Path
 import pytest
 
 from lab.clients import Answer, Record, load, refuse_at_commit
+from lab.copies import replace_once, working_copy
+from lab.migrations import add_revision, migrate
 from lab.pgbouncers import PgBouncer, pgbouncer
-from lab.prepared import (
-    add_revision,
-    chosen,
-    copy_database,
-    copy_project,
-    migrate,
-    replace,
-    watched,
-)
+from lab.prepared import CACHES_ON, chosen, copy_database, watched
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, own_server
 from lab.services import ServiceEnvironment, running_service
@@ -38,13 +32,6 @@ TRACKING = [0, 1000]  # max_prepared_statements
 
 CHANGE_TYPE = 'op.alter_column("users", "id", type_=sa.BigInteger())'
 
-CACHES_ON = {
-    "asyncpg": [
-        ('        "statement_cache_size": 0,\n', ""),
-        ('        "prepared_statement_cache_size": 0,\n', ""),
-    ],
-    "psycopg": [('"prepare_threshold": None', '"prepare_threshold": 0')],
-}
 # What a cached statement leads to, where a server connection never prepared it.
 NOT_PREPARED_HERE = ("already exists", "does not exist")
 TYPE_CHANGED = ("cached plan must not change result type", "cached statement plan")
@@ -115,7 +102,7 @@ CACHED = [("asyncpg", "queuepool"), ("psycopg", "nullpool")]
 @pytest.fixture
 def migrating_project(bake: Bakery, pool: str, driver: str, tmp_path: Path) -> Path:
     """Return a copy of the project with a migration that changes a column's type."""
-    copy = copy_project(bake(chosen("pgbouncer", pool, driver)), tmp_path)
+    copy = working_copy(bake(chosen("pgbouncer", pool, driver)), tmp_path)
     add_revision(copy, CHANGE_TYPE)
     return copy
 
@@ -180,8 +167,9 @@ def test_load(  # noqa: PLR0913, PLR0917
 def cached_project(migrating_project: Path, driver: str) -> Path:
     """Return the same copy with the statement caches left on, and nothing repeated."""
     core = migrating_project / "app" / "core"
-    replace(core / "database.py", *CACHES_ON[driver])
-    replace(core / "checks.py", ("if not (repeatable and", "if not (False and"))
+    for change in CACHES_ON[driver]:
+        replace_once(core / "database.py", *change)
+    replace_once(core / "checks.py", "if not (repeatable and", "if not (False and")
     return migrating_project
 
 

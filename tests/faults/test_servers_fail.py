@@ -16,7 +16,8 @@ import httpx2
 import pytest
 
 from lab.clients import REFUSED, Load, Person, Record
-from lab.prepared import chosen, copy_database, copy_project, replace
+from lab.copies import replace_once, working_copy
+from lab.prepared import chosen, copy_database
 from lab.projects import Bakery
 from lab.servers import Database
 from lab.services import running_service
@@ -218,9 +219,8 @@ def test_commit_after_the_response_is_seen(
 ) -> None:
     """With FastAPI's default scope the same refused COMMIT follows a 201."""
     variant = chosen("postgres", "nullpool", "psycopg")
-    project = copy_project(bake(variant), tmp_path)
-    replace(
-        project / "app" / "core" / "session.py",
+    project = working_copy(bake(variant), tmp_path)
+    for old, new in (
         ('(get_session, scope="function")', '(get_session, scope="request")'),
         (
             'session: Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
@@ -230,7 +230,8 @@ def test_commit_after_the_response_is_seen(
             '= Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
             "= Annotated[AsyncSession, Depends(get_read_session)]",
         ),
-    )
+    ):
+        replace_once(project / "app" / "core" / "session.py", old, new)
     database = servers.fresh_database()
     with running_service(
         environments("psycopg"), project, tmp_path / "log", DATABASE_URL=database.url

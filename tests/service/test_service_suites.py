@@ -43,12 +43,6 @@ each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=
 each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
 
 
-@pytest.fixture
-def path(bake: Bakery, variant: Variant, tmp_path: Path) -> Path:
-    """Return a copy of the project of every variant."""
-    return working_copy(bake(variant), tmp_path)
-
-
 class Decoy:
     """A server that only counts who connects to it."""
 
@@ -187,8 +181,7 @@ def precious_database(server: Server, prefix: str) -> Iterator[Database]:
 
 def is_still_there(database: Database) -> bool:
     """Tell whether the row is in the database, and nothing else is."""
-    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-    if database.execute(tables) != [("precious",)]:
+    if database.tables() != {"precious"}:
         return False
     return database.execute("SELECT text FROM precious") == [("still here",)]
 

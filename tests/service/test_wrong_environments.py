@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from lab.containers import docker
-from lab.prepared import DATABASES, DRIVERS, chosen, copy_project
+from lab.copies import working_copy
+from lab.prepared import DATABASES, DRIVERS, chosen
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import Variant, in_turn
@@ -130,7 +131,7 @@ def test_wrong_environment_of_a_process(  # noqa: PLR0913, PLR0917
         # neon's containers.
         cases = common(cases)
     # A copy: Python writes its caches there, and starts the faster for them.
-    project = copy_project(bake(chosen(database, pool, driver)), tmp_path)
+    project = working_copy(bake(chosen(database, pool, driver)), tmp_path)
     found = faults_in_all(cases, end_of_process(environments(driver), project, program))
     report.append(f"{database}, {driver}, {program}: {len(cases)} wrong environments")
     assert not found, "\n".join(found)
