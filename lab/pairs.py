@@ -29,10 +29,10 @@ def covering_variants(
     return fewest(variants, lambda variant: pairs_of(variant, questions))
 
 
-def each_answer(*questions: str) -> list[Variant]:
+def each_answer(*questions: str, among: Sequence[Variant] = VARIANTS) -> list[Variant]:
     """Choose few variants that together hold every answer to these questions."""
     return fewest(
-        VARIANTS,
+        among,
         lambda variant: {(name, getattr(variant, name)) for name in questions},
     )
 

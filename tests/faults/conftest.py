@@ -13,6 +13,7 @@ from lab.projects import Bakery
 from lab.proxies import proxy
 from lab.servers import NEWEST, own_server
 from tests.faults.sites import (
+    CONNECT_TIMEOUT,
     TIMEOUT,
     Environments,
     Servers,
@@ -86,9 +87,9 @@ def proxied_sites(
         servers,
         tmp_path_factory.mktemp("proxied"),
         servers.proxied_url,
-        DB_CONNECT_TIMEOUT=str(TIMEOUT),
+        DB_CONNECT_TIMEOUT=str(CONNECT_TIMEOUT),
         DB_COMMAND_TIMEOUT=str(TIMEOUT),
-        DB_POOL_TIMEOUT=str(TIMEOUT),
+        DB_POOL_TIMEOUT=str(CONNECT_TIMEOUT),
         DB_POOL_SIZE="2",
         DB_MAX_OVERFLOW="1",
     ) as running:
