@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.commands import run
 from lab.servers import free_port
 
 START_SECONDS = 30
@@ -50,19 +51,13 @@ class ServiceEnvironment:
         Raises AssertionError with the whole output if `check` is true and the
         command fails.
         """
-        completed = subprocess.run(
+        return run(
             [self.python, "-m", *command],
-            cwd=project,
-            env=clean_environment(self, variables),
-            capture_output=True,
-            text=True,
+            folder=project,
+            environment=clean_environment(self, variables),
             timeout=timeout,
-            check=False,
+            check=check,
         )
-        if check and completed.returncode:
-            message = f"{command} failed:\n{completed.stdout}\n{completed.stderr}"
-            raise AssertionError(message)
-        return completed
 
     def run_script(self, script: str, *arguments: str, **variables: str) -> None:
         """Run a Python script that is given as text, with `variables` set."""

@@ -94,10 +94,10 @@ def terminated(servers: Servers, _sites: list[Site], loads: list[Load]) -> Count
 
 
 def stopped(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
-    """Have no server for 20 seconds."""
+    """Have no server for some seconds; a closed port refuses at once, at any time."""
     ended = wait_for_connections(servers, sites)
     servers.server.stop()
-    time.sleep(20)
+    time.sleep(5)
     servers.server.start()
     return ended
 
