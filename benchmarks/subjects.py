@@ -11,7 +11,8 @@ from shutil import copytree
 from benchmarks.load import USERS
 from comparison.rendering import render
 from lab.copies import replace_once
-from lab.prepared import copy_database, migrate
+from lab.migrations import migrate
+from lab.prepared import copy_database
 from lab.servers import Database, OwnServer, own_server
 from lab.services import RunningService, ServiceEnvironment, install, running_service
 from lab.variants import VARIANTS, Variant

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab import commands
 from lab.variants import QUESTIONS, ROOT
 
 TEMPLATE_PARTS = (
@@ -92,19 +93,13 @@ def run(
     folder: Path, *command: str, check: bool = True, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with `text` on its standard input."""
-    completed = subprocess.run(
+    return commands.run(
         command,
-        cwd=folder,
-        env=quiet_environment(folder.parent),
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
+        folder=folder,
+        environment=quiet_environment(folder.parent),
+        text=text,
+        check=check,
     )
-    if check:
-        message = f"{command}:\n{completed.stdout}\n{completed.stderr}"
-        assert completed.returncode == 0, message
-    return completed
 
 
 def readme_section(heading: str) -> str:

@@ -3,22 +3,14 @@
 import shutil
 import subprocess
 
+from lab.commands import run
+
 
 def docker(
     *arguments: str, check: bool = True, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run `docker ARGUMENTS`; raises AssertionError with its output if it fails."""
-    completed = subprocess.run(
-        ["docker", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    if check and completed.returncode:
-        message = f"docker {' '.join(arguments)}:\n{completed.stdout}{completed.stderr}"
-        raise AssertionError(message)
-    return completed
+    return run(["docker", *arguments], timeout=timeout, check=check)
 
 
 def missing_part() -> str | None:

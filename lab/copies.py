@@ -34,6 +34,21 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def add_models(path: Path, name: str, text: str) -> Path:
+    """Add a module of models to a service, as its README says; return the module.
+
+    `name` is a model that the module defines.
+    """
+    folder = path / "app" / "models"
+    module = folder / f"{name.lower()}.py"
+    module.write_text(text, encoding="utf-8")
+    package = folder / "__init__.py"
+    line = "from app.models.team import"
+    replace_once(package, line, f"from app.models.{module.stem} import {name}\n{line}")
+    replace_once(package, "__all__ = [", f'__all__ = ["{name}", ')
+    return module
+
+
 def run_with(
     settings: Mapping[str, str],
     environment: ServiceEnvironment,

@@ -1,30 +1,27 @@
-"""What the suites under load share: variants, migrated databases, edited projects."""
+"""What the suites under load share: variants, databases, counts of connections."""
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 
 import psycopg
 import yaml
 
 from lab.projects import Project
 from lab.servers import Database, Server
-from lab.services import ServiceEnvironment, clean_environment
 from lab.variants import CHOICES, VARIANTS, Variant
 
 DATABASES = CHOICES["database"]
 POOLS = [pool for pool in CHOICES["pool"] if pool != "auto"]
 DRIVERS = CHOICES["driver"]
-
-# What Alembic says while another process migrates.
-WAITS = "another process is migrating"
-
-_copies = count(1)
+# What leaves a driver's statement caches on, in `app/core/database.py`.
+CACHES_ON = {
+    "asyncpg": [
+        ('        "statement_cache_size": 0,\n', ""),
+        ('        "prepared_statement_cache_size": 0,\n', ""),
+    ],
+    "psycopg": [('"prepare_threshold": None', '"prepare_threshold": 0')],
+}
 
 
 def chosen(database: str, pool: str, driver: str) -> Variant:
@@ -36,54 +33,6 @@ def chosen(database: str, pool: str, driver: str) -> Variant:
         and not variant.migrate_service
     ]
     return found
-
-
-def migrate(project: Path, environment: ServiceEnvironment, database: Database) -> None:
-    """Run `alembic upgrade head` of a project on a database, on the direct way."""
-    environment.run(
-        project,
-        *("alembic", "upgrade", "head"),
-        DATABASE_URL=database.url,
-        DATABASE_URL_DIRECT=database.url,
-    )
-
-
-@dataclass(frozen=True)
-class Migration:
-    """An `alembic upgrade head` that runs, and the file that it writes to."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def waits(self) -> bool:
-        """Whether it has said that another process migrates, and goes on."""
-        return self.process.poll() is None and WAITS in self.log.read_text()
-
-
-@contextmanager
-def migrations_at_once(
-    environment: ServiceEnvironment, project: Path, url: str, folder: Path, number: int
-) -> Iterator[list[Migration]]:
-    """Start `alembic upgrade head` several times; kill what runs at the block's end."""
-    variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
-    started: list[Migration] = []
-    try:
-        for turn in range(number):
-            log = folder / f"migration-{turn}.log"
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [environment.python, "-m", "alembic", "upgrade", "head"],
-                    cwd=project,
-                    env=clean_environment(environment, variables),
-                    stdout=output,
-                    stderr=output,
-                )
-            started.append(Migration(process, log))
-        yield started
-    finally:
-        for migration in started:
-            migration.process.kill()
-            migration.process.wait()
 
 
 def copy_database(server: Server, template: Database) -> Database:
@@ -104,37 +53,6 @@ def api_seconds(project: Project, *keys: str) -> int:
     for key in keys:
         value = value[key]
     return int(value.removesuffix("s"))
-
-
-def copy_project(project: Project, folder: Path) -> Path:
-    """Copy a baked project, to change the copy."""
-    copy = folder / f"project-{next(_copies)}"
-    shutil.copytree(project.path, copy)
-    return copy
-
-
-def replace(path: Path, *changes: tuple[str, str]) -> None:
-    """Replace texts in a file; each must be there exactly once."""
-    text = path.read_text(encoding="utf-8")
-    for old, new in changes:
-        assert text.count(old) == 1, f"{path.name} has {text.count(old)} times {old!r}"
-        text = text.replace(old, new)
-    path.write_text(text, encoding="utf-8")
-
-
-def add_revision(project: Path, upgrade: str) -> None:
-    """Add a migration after the first one; `upgrade` is the body of its function."""
-    lines = [
-        "import os, signal, time",
-        "import sqlalchemy as sa",
-        "from alembic import op",
-        'revision = "0002"',
-        'down_revision = "0001"',
-        "def upgrade() -> None:",
-        *(f"    {line}" for line in upgrade.splitlines()),
-    ]
-    path = project / "alembic" / "versions" / "0002_second.py"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 class ConnectionWatch:

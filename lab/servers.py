@@ -58,6 +58,11 @@ class Database:
             cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
+    def tables(self) -> set[str]:
+        """Return the names of the tables."""
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        return {name for (name,) in self.execute(query)}
+
     def connections(self) -> int:
         """Return how many connections of clients the database has, but for this one."""
         [(number,)] = self.execute(

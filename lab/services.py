@@ -13,9 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.commands import run
 from lab.servers import free_port
 
 START_SECONDS = 30
+# Variables that a shell may have for something else.
+FOREIGN = (
+    "DEBUG",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
+    "SSL_CERT_FILE",
+    "VIRTUAL_ENV",
+)
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,13 @@ class ServiceEnvironment:
         Raises AssertionError with the whole output if `check` is true and the
         command fails.
         """
-        completed = subprocess.run(
+        return run(
             [self.python, "-m", *command],
-            cwd=project,
-            env=clean_environment(self, variables),
-            capture_output=True,
-            text=True,
+            folder=project,
+            environment=clean_environment(self, variables),
             timeout=timeout,
-            check=False,
+            check=check,
         )
-        if check and completed.returncode:
-            message = f"{command} failed:\n{completed.stdout}\n{completed.stderr}"
-            raise AssertionError(message)
-        return completed
 
     def run_script(self, script: str, *arguments: str, **variables: str) -> None:
         """Run a Python script that is given as text, with `variables` set."""
@@ -68,17 +71,24 @@ class ServiceEnvironment:
 def clean_environment(
     environment: ServiceEnvironment, variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return this process's environment without settings of other projects."""
+    """Return this process's environment without settings of other projects.
+
+    Python caches what it compiles in the virtual environment, and so leaves nothing in
+    the project, whatever the person's shell has set.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(
             ("DATABASE_URL", "TEST_DATABASE", "DB_", "PG", "PYTEST_XDIST")
         )
-        and name not in ("DEBUG", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
+        and name not in FOREIGN
     }
-    search = f"{environment.path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return inherited | {"PATH": search} | dict(variables)
+    own = {
+        "PATH": f"{environment.path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPYCACHEPREFIX": str(environment.path / "pycache"),
+    }
+    return inherited | own | dict(variables)
 
 
 def install(project: Path, path: Path, *options: str) -> ServiceEnvironment:

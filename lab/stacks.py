@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from lab.commands import run
 from lab.containers import docker
 from lab.servers import free_port
 from lab.waiting import wait_until
@@ -36,21 +37,14 @@ class Stack:
         self, *command: str, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with no settings but those in its `.env`."""
-        completed = subprocess.run(
+        return run(
             command,
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+            folder=self.folder,
+            environment=environment(),
+            text="",
             timeout=300,
-            check=False,
+            check=check,
         )
-        if check and completed.returncode:
-            output = f"{completed.stdout}\n{completed.stderr}"
-            message = f"{shlex.join(command)}: {completed.returncode}\n{output}"
-            raise AssertionError(message)
-        return completed
 
     def compose(
         self, *arguments: str, check: bool = True

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,10 +17,12 @@ import psycopg
 import trustme
 
 from lab.containers import docker
+from lab.copies import replace_once, working_copy
+from lab.migrations import migrate
 from lab.pgbouncers import IMAGE as BOUNCER_IMAGE
 from lab.pgbouncers import PgBouncer, configuration, pgbouncer
-from lab.prepared import chosen, copy_database, copy_project, migrate, replace
-from lab.projects import Bakery
+from lab.prepared import chosen, copy_database
+from lab.projects import Bakery, Project
 from lab.servers import Database, OwnServer, free_port, own_server
 from lab.services import RunningService, ServiceEnvironment, running_service
 from lab.variants import Variant
@@ -34,13 +37,6 @@ LOCK_WAITERS = (
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 
-CACHES_ON = {
-    "asyncpg": [
-        ('        "statement_cache_size": 0,\n', ""),
-        ('        "prepared_statement_cache_size": 0,\n', ""),
-    ],
-    "psycopg": [('"prepare_threshold": None', '"prepare_threshold": 5')],
-}
 _names = count(1)
 
 # The engine of a service, used as its sessions use it: two connections in turn.
@@ -106,9 +102,14 @@ class Laboratory:
         project = self.bake(variant)
         if not changes:
             return project.path
-        copy = copy_project(project, self.folder)
-        replace(copy / "app" / "core" / "database.py", *changes)
+        copy = self.copy(project)
+        for change in changes:
+            replace_once(copy / "app" / "core" / "database.py", *change)
         return copy
+
+    def copy(self, project: Project) -> Path:
+        """Copy a project, to change the copy."""
+        return working_copy(project, Path(mkdtemp(dir=self.folder)))
 
     @contextmanager
     def service(

@@ -1,7 +1,8 @@
 """Rendered services under Docker Compose, from the README's commands to `down`.
 
-Variants that hold every pair of answers, with the versions in turn. Neon is played by a
-plain Postgres on the stack's network.
+The life of a stack, with a password of one's own, in variants that hold every pair of
+answers, with the versions in turn. Neon is played by a plain Postgres on the stack's
+network. What Compose itself does is tried once; the files are compared for all variants.
 """
 
 import shutil
@@ -31,6 +32,7 @@ from tests.containers.compose_stacks import (
 )
 
 OTHER_NAME = f"{NAME}-other"
+PASSWORD = "another-Password_2"  # noqa: S105 (of containers of this file)
 ANSWERS: dict[str, tuple[object, ...]] = {
     "database": tuple(CHOICES["database"]),
     "pool": tuple(pool for pool in CHOICES["pool"] if pool != "auto"),
@@ -91,13 +93,15 @@ def test_life_of_a_stack(
     variant: Variant,
     report: list[str],
 ) -> None:
-    stack = make_stack(variant)
+    password = {"POSTGRES_PASSWORD": PASSWORD} if variant.local_database else {}
+    stack = make_stack(variant, **password)
     assert_no_warnings(stack)
 
     stack.start()
 
     assert stack.healthy()
     assert_ports_are_private(stack)
+    assert_only_the_changed_password(stack)
     if variant.migrate_service:
         assert_migrated_before_start(stack)
     users = stack.create_users("ada", "bob", "cy")
@@ -156,11 +160,8 @@ def restart_api(stack: Stack) -> None:
     wait_until(stack.healthy, "a healthy API after its restart")
 
 
-@pytest.mark.parametrize("variant", MIGRATING, ids=str)
-def test_without_the_profile_a_command_migrates(
-    make_stack: MakeStack, variant: Variant
-) -> None:
-    stack = make_stack(variant, COMPOSE_PROFILES=None)
+def test_without_the_profile_a_command_migrates(make_stack: MakeStack) -> None:
+    stack = make_stack(MIGRATING[0], COMPOSE_PROFILES=None)
     assert_no_warnings(stack)
 
     stack.up()
@@ -191,20 +192,27 @@ def test_a_broken_test_ends_with_pytests_exit_code(
 
 
 def test_two_stacks_side_by_side(make_stack: MakeStack) -> None:
+    """Each has a driver, and a read-only root filesystem, which is enough."""
     one = make_stack(first_with(COVERING, database="postgres", driver="asyncpg"))
     other = make_stack(
         first_with(COVERING, database="pgbouncer", driver="psycopg"), OTHER_NAME
     )
 
+    for stack in (one, other):
+        make_read_only(stack)
     one.start()
     users = one.create_users("ada")
     other.start()
 
     assert other.users() == []
     others = other.create_users("bob", "cy")
+    for stack in (one, other):
+        assert_read_only(stack)
+    stop_api(other)
     other.compose("down", "--volumes")
     assert one.users() == users
     assert len(others) == 2
+    stop_api(one)
 
 
 def test_a_dollar_survives_in_single_quotes(make_stack: MakeStack) -> None:
@@ -221,23 +229,29 @@ def test_a_dollar_survives_in_single_quotes(make_stack: MakeStack) -> None:
     assert stack.variable("DATABASE_URL") != quoted
 
 
-@pytest.mark.parametrize("database", ["postgres", "pgbouncer"])
-def test_a_changed_password_reaches_every_part(
-    make_stack: MakeStack, database: str
-) -> None:
-    password = "another-Password_2"  # noqa: S105 (of a container of this test)
-    stack = make_stack(
-        first_with(MIGRATING, database=database), POSTGRES_PASSWORD=password
+def make_read_only(stack: Stack) -> None:
+    """Give what runs the project's image a read-only root filesystem."""
+    services = set(stack.compose("config", "--services").stdout.split())
+    read_only = "".join(
+        f"  {name}: {{read_only: true}}\n" for name in services & {"api", "migrate"}
     )
+    (stack.folder / "docker-compose.override.yml").write_text(f"services:\n{read_only}")
 
-    stack.start()
 
-    users = stack.create_users("ada")
-    assert stack.users() == users
-    assert_only_password(stack, f"127.0.0.1:{stack.db_port}", password)
-    if database == "pgbouncer":
+def assert_read_only(stack: Stack) -> None:
+    """Check that nothing can be written into the API's container."""
+    assert stack.container("api")["HostConfig"]["ReadonlyRootfs"]
+    written = stack.compose("exec", "-T", "api", "touch", "x", check=False)
+    assert "Read-only file system" in written.stderr
+
+
+def assert_only_the_changed_password(stack: Stack) -> None:
+    """Check that the password has reached every part that Compose runs."""
+    if "db" in stack.services():
+        assert_only_password(stack, f"127.0.0.1:{stack.db_port}", PASSWORD)
+    if "pgbouncer" in stack.services():
         assert "pgbouncer:6432" in stack.variable("DATABASE_URL")
-        assert pgbouncer_takes(stack, password)
+        assert pgbouncer_takes(stack, PASSWORD)
         assert not pgbouncer_takes(stack, "postgres")
 
 
@@ -255,24 +269,3 @@ def pgbouncer_takes(stack: Stack, password: str) -> bool:
     url = f"postgresql://app:{password}@pgbouncer:6432/app"
     query = ("psql", url, "--command=SELECT 1")
     return stack.compose("exec", "-T", "db", *query, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_a_read_only_root_filesystem_is_enough(
-    make_stack: MakeStack, driver: str
-) -> None:
-    stack = make_stack(first_with(COVERING, driver=driver, database="postgres"))
-    services = ["api"]
-    if "migrate" in stack.compose("config", "--services").stdout.split():
-        services.append("migrate")
-    read_only = "".join(f"  {name}: {{read_only: true}}\n" for name in services)
-    (stack.folder / "docker-compose.override.yml").write_text(f"services:\n{read_only}")
-
-    stack.start()
-
-    assert stack.container("api")["HostConfig"]["ReadonlyRootfs"]
-    written = stack.compose("exec", "-T", "api", "touch", "x", check=False)
-    assert "Read-only file system" in written.stderr
-    users = stack.create_users("ada")
-    assert stack.users() == users
-    stop_api(stack)

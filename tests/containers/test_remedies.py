@@ -11,14 +11,9 @@ import pytest
 import yaml
 
 from lab.containers import docker
-from lab.prepared import (
-    DRIVERS,
-    POOLS,
-    chosen,
-    copy_project,
-    migrations_at_once,
-    replace,
-)
+from lab.copies import replace_once
+from lab.migrations import migrations_at_once
+from lab.prepared import DRIVERS, chosen
 from lab.projects import Bakery
 from lab.servers import Database, free_port
 from lab.symptoms import (
@@ -26,7 +21,6 @@ from lab.symptoms import (
     COLUMN_CHANGES,
     LOCK_WAITERS,
     SAME_STATEMENT_TWICE,
-    WAIT_SECONDS,
     Laboratory,
     log_of,
     statuses,
@@ -105,9 +99,16 @@ def test_patterns_remedy_fails_with_asyncpg(lab: Laboratory) -> None:
     assert "unexpected keyword argument 'sslmode'" in said
 
 
-@pytest.mark.parametrize("bouncer", ["forgets", "follows"])
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("driver", DRIVERS)
+# Every pair of driver, pool and pooler.
+@pytest.mark.parametrize(
+    ("driver", "pool", "bouncer"),
+    [
+        ("asyncpg", "nullpool", "forgets"),
+        ("asyncpg", "queuepool", "follows"),
+        ("psycopg", "nullpool", "follows"),
+        ("psycopg", "queuepool", "forgets"),
+    ],
+)
 def test_caches_are_off(lab: Laboratory, driver: str, pool: str, bouncer: str) -> None:
     """Prepared statement: as rendered, the same statements meet no prepared one."""
     url = lab.bouncers[bouncer].url(lab.fresh_database())
@@ -130,12 +131,12 @@ def migrating_project(lab: Laboratory, driver: str, *, session_state: bool) -> P
     project = lab.bake(chosen("pgbouncer", "nullpool", driver))
     if not session_state:
         return project.path
-    copy = copy_project(project, lab.folder)
-    replace(
-        copy / "alembic" / "env.py",
+    copy = lab.copy(project)
+    for old, new in (
         ("pg_try_advisory_xact_lock", "pg_try_advisory_lock"),
         ("SET LOCAL lock_timeout", "SET lock_timeout"),
-    )
+    ):
+        replace_once(copy / "alembic" / "env.py", old, new)
     return copy
 
 
@@ -179,7 +180,7 @@ def test_migration_through_pooler_leaves_its_session_behind(
         wait_until(following.waits, "the migration that waits")
         [(holder,)] = database.execute(ADVISORY_LOCKS)
         database.execute("SELECT pg_terminate_backend(%s)", holder)
-        assert following.process.wait(WAIT_SECONDS) == 0
+        assert following.wait() == 0
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

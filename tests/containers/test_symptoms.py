@@ -1,7 +1,7 @@
 """Every text of the README's troubleshooting table has been seen.
 
-Each symptom in variants that hold every pair of the database, pool and driver that show
-it. Whether a Compose service migrates shows in none.
+Each symptom in variants that hold every database, pool and driver that shows it. Whether
+a Compose service migrates shows in none.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.pairs import covering_variants
+from lab.pairs import each_answer
 from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.symptoms import Laboratory
@@ -18,15 +18,17 @@ from tests.containers.wrong_ways import SYMPTOMS, UNMIGRATED, Symptom
 
 
 def symptom_cases() -> list[object]:
-    """Return every symptom, with variants that hold every pair of its answers."""
+    """Return every symptom, with variants that hold each of its answers."""
     return [
         pytest.param(
             symptom, variant, id=f"{symptom.wrong_way.__name__}-{number}-{variant}"
         )
         for number, symptom in enumerate(SYMPTOMS)
-        for variant in covering_variants(
-            [each for each in UNMIGRATED if symptom.shown_by(each)],
-            ("database", "pool", "driver"),
+        for variant in each_answer(
+            "database",
+            "pool",
+            "driver",
+            among=[each for each in UNMIGRATED if symptom.shown_by(each)],
         )
     ]
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from lab.prepared import DATABASES, DRIVERS, POOLS
+from lab.prepared import CACHES_ON, DATABASES, DRIVERS, POOLS
 from lab.servers import Database, free_port
 from lab.services import RunningService
 from lab.symptoms import (
-    CACHES_ON,
     CLIENTS,
     COLUMN_CHANGES,
     LOCK_WAITERS,

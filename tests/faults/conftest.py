@@ -6,12 +6,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lab.migrations import migrate
 from lab.pgbouncers import moved
-from lab.prepared import chosen, migrate
+from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.proxies import proxy
 from lab.servers import NEWEST, own_server
 from tests.faults.sites import (
+    CONNECT_TIMEOUT,
     TIMEOUT,
     Environments,
     Servers,
@@ -85,9 +87,9 @@ def proxied_sites(
         servers,
         tmp_path_factory.mktemp("proxied"),
         servers.proxied_url,
-        DB_CONNECT_TIMEOUT=str(TIMEOUT),
+        DB_CONNECT_TIMEOUT=str(CONNECT_TIMEOUT),
         DB_COMMAND_TIMEOUT=str(TIMEOUT),
-        DB_POOL_TIMEOUT=str(TIMEOUT),
+        DB_POOL_TIMEOUT=str(CONNECT_TIMEOUT),
         DB_POOL_SIZE="2",
         DB_MAX_OVERFLOW="1",
     ) as running:

@@ -107,7 +107,7 @@ def fall_into_hole(sites: list[Site], proxies: list[Proxy], loads: list[Load]) -
         answers = [requests.answers()[0] for requests in held]
         for running in loads:
             running.resume()
-        wait_for_answers(loads, 3 * CLIENTS, seconds=120)
+        wait_for_answers(loads, 2 * CLIENTS, seconds=120)
         for running in loads:
             running.pause()
         late = probe_all(sites)

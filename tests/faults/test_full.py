@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.prepared import DRIVERS, chosen, migrate
+from lab.migrations import migrate
+from lab.prepared import DRIVERS, chosen
 from lab.projects import Bakery
 from lab.servers import OLDEST, Database, own_server
 from lab.services import RunningService, running_service

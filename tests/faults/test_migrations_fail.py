@@ -6,23 +6,14 @@ The pool is none of theirs: a migration has one connection.
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from lab.prepared import (
-    DRIVERS,
-    add_revision,
-    chosen,
-    copy_database,
-    copy_project,
-    migrate,
-    migrations_at_once,
-)
+from lab.copies import working_copy
+from lab.migrations import add_revision, another_migrates, migrate, migrations_at_once
+from lab.prepared import DRIVERS, chosen, copy_database
 from lab.projects import Bakery
 from lab.waiting import wait_until
 from tests.faults.sites import Environments, Servers, line
-
-MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
 
 
 @pytest.mark.parametrize("way", ["direct", "through-pgbouncer"])
@@ -42,15 +33,14 @@ def test_four_migrations_at_once(  # noqa: PLR0913, PLR0917
     database = servers.server.create_database()
     url = servers.url(variant, database)
     environment = environments(driver)
-    with psycopg.connect(database.url) as fifth:
-        fifth.execute(MIGRATION_LOCK)
-        with migrations_at_once(environment, project, url, tmp_path, 4) as four:
-            wait_until(
-                lambda: all(each.waits() for each in four), "migrations that wait"
-            )
-            fifth.rollback()
-            codes = [migration.process.wait(90) for migration in four]
-    outputs = [migration.log.read_text() for migration in four]
+    with (
+        another_migrates(database) as fifth,
+        migrations_at_once(environment, project, url, tmp_path, 4) as four,
+    ):
+        wait_until(lambda: all(each.waits() for each in four), "migrations that wait")
+        fifth.rollback()
+        codes = [migration.wait() for migration in four]
+    outputs = [migration.output() for migration in four]
     assert codes == [0] * len(four), outputs
     upgrades = [output.count("Running upgrade") for output in outputs]
     assert sorted(upgrades) == [0, 0, 0, 1]
@@ -95,7 +85,7 @@ def test_migration_that_dies_half_way(  # noqa: PLR0913, PLR0917
     database.execute("INSERT INTO users VALUES (1, 'whole', 'a@b', NULL, now(), now())")
     questions = (SCHEMA, INDEXES, VERSION, "SELECT * FROM users")
     before = [database.execute(question) for question in questions]
-    project = copy_project(bake(variant), tmp_path)
+    project = working_copy(bake(variant), tmp_path)
     add_revision(project, HALF + DEATHS[death])
     upgrade = ("alembic", "upgrade", "head")
     run = environment.run(project, *upgrade, check=False, DATABASE_URL=database.url)

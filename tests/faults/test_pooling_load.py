@@ -13,17 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.clients import Answer, Record, load, refuse_at_commit
+from lab.clients import Answer, Load, Record, load, refuse_at_commit
+from lab.copies import replace_once, working_copy
+from lab.migrations import add_revision, migrate
 from lab.pgbouncers import PgBouncer, pgbouncer
-from lab.prepared import (
-    add_revision,
-    chosen,
-    copy_database,
-    copy_project,
-    migrate,
-    replace,
-    watched,
-)
+from lab.prepared import CACHES_ON, chosen, copy_database, watched
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, own_server
 from lab.services import ServiceEnvironment, running_service
@@ -38,13 +32,6 @@ TRACKING = [0, 1000]  # max_prepared_statements
 
 CHANGE_TYPE = 'op.alter_column("users", "id", type_=sa.Integer())'
 
-CACHES_ON = {
-    "asyncpg": [
-        ('        "statement_cache_size": 0,\n', ""),
-        ('        "prepared_statement_cache_size": 0,\n', ""),
-    ],
-    "psycopg": [('"prepare_threshold": None', '"prepare_threshold": 0')],
-}
 # What a cached statement leads to, where a server connection never prepared it.
 NOT_PREPARED_HERE = ("already exists", "does not exist")
 TYPE_CHANGED = ("cached plan must not change result type", "cached statement plan")
@@ -115,21 +102,22 @@ CACHED = [("asyncpg", "queuepool"), ("psycopg", "nullpool")]
 @pytest.fixture
 def migrating_project(bake: Bakery, pool: str, driver: str, tmp_path: Path) -> Path:
     """Return a copy of the project with a migration that changes a column's type."""
-    copy = copy_project(bake(chosen("pgbouncer", pool, driver)), tmp_path)
+    copy = working_copy(bake(chosen("pgbouncer", pool, driver)), tmp_path)
     add_revision(copy, CHANGE_TYPE)
     return copy
 
 
 @contextmanager
-def replicas(
+def replicas_under_load(
     environment: ServiceEnvironment, project: Path, log: Path, url: str
-) -> Iterator[list[str]]:
-    """Run a service in two processes on the same database; yield their URLs."""
+) -> Iterator[Load]:
+    """Let clients work on a service in two processes, on the same database."""
     with (
         running_service(environment, project, log, DATABASE_URL=url) as first,
         running_service(environment, project, log, DATABASE_URL=url) as second,
+        load(first.url, second.url, clients=CLIENTS) as clients,
     ):
-        yield [first.url, second.url]
+        yield clients
 
 
 @pytest.mark.parametrize(("driver", "pool", "tracking"), LOADS)
@@ -147,11 +135,10 @@ def test_load(  # noqa: PLR0913, PLR0917
     database = setting.fresh_database()
     bouncer = setting.bouncers[tracking]
     with (
-        replicas(
-            environment, migrating_project, tmp_path / "log", bouncer.url(database)
-        ) as urls,
         watched(database) as watch,
-        load(*urls, clients=CLIENTS) as clients,
+        replicas_under_load(
+            environment, migrating_project, tmp_path / "log", bouncer.url(database)
+        ) as clients,
     ):
         clients.wait_for_rounds(REQUESTS_BEFORE)
         migrate(migrating_project, environment, database)
@@ -180,8 +167,9 @@ def test_load(  # noqa: PLR0913, PLR0917
 def cached_project(migrating_project: Path, driver: str) -> Path:
     """Return the same copy with the statement caches left on, and nothing repeated."""
     core = migrating_project / "app" / "core"
-    replace(core / "database.py", *CACHES_ON[driver])
-    replace(core / "checks.py", ("if not (repeatable and", "if not (False and"))
+    for change in CACHES_ON[driver]:
+        replace_once(core / "database.py", *change)
+    replace_once(core / "checks.py", "if not (repeatable and", "if not (False and")
     return migrating_project
 
 
@@ -194,18 +182,13 @@ def test_cached_statements_fail_where_nobody_tracks_them(
     tmp_path: Path,
 ) -> None:
     database = setting.fresh_database()
-    with (
-        replicas(
-            environments(driver),
-            cached_project,
-            tmp_path / "log",
-            setting.bouncers[0].url(database),
-        ) as urls,
-        load(*urls, clients=CLIENTS) as clients,
-    ):
+    log = tmp_path / "log"
+    with replicas_under_load(
+        environments(driver), cached_project, log, setting.bouncers[0].url(database)
+    ) as clients:
         clients.wait_until(lambda: len(failures(clients.record)) >= ENOUGH_FAILURES)
-    log = (tmp_path / "log").read_text()
-    assert any(text in log for text in NOT_PREPARED_HERE)
+    said = log.read_text()
+    assert any(text in said for text in NOT_PREPARED_HERE)
 
 
 @pytest.mark.parametrize(("driver", "pool"), CACHED)
@@ -218,22 +201,18 @@ def test_cached_statements_fail_after_a_type_change(
 ) -> None:
     environment = environments(driver)
     database = setting.fresh_database()
-    with (
-        replicas(
-            environment,
-            cached_project,
-            tmp_path / "log",
-            setting.bouncers[1000].url(database),
-        ) as urls,
-        load(*urls, clients=CLIENTS) as clients,
-    ):
+    log = tmp_path / "log"
+    with replicas_under_load(
+        environment, cached_project, log, setting.bouncers[1000].url(database)
+    ) as clients:
         clients.wait_for_rounds(1)
         assert not failures(clients.record), "tracking is enough while no type changes"
         # A connection that met an error is closed, so the errors begin with the change
         # and may be over before the migration's process has ended.
         migrate(cached_project, environment, database)
         clients.wait_until(lambda: bool(failures(clients.record)))
-    assert any(text in (tmp_path / "log").read_text() for text in TYPE_CHANGED)
+    said = log.read_text()
+    assert any(text in said for text in TYPE_CHANGED)
 
 
 def failures(record: Record) -> list[Answer]:

@@ -16,7 +16,8 @@ import httpx2
 import pytest
 
 from lab.clients import REFUSED, Load, Person, Record
-from lab.prepared import chosen, copy_database, copy_project, replace
+from lab.copies import replace_once, working_copy
+from lab.prepared import chosen, copy_database
 from lab.projects import Bakery
 from lab.servers import Database
 from lab.services import running_service
@@ -93,10 +94,10 @@ def terminated(servers: Servers, _sites: list[Site], loads: list[Load]) -> Count
 
 
 def stopped(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
-    """Have no server for 20 seconds."""
+    """Have no server for some seconds; a closed port refuses at once, at any time."""
     ended = wait_for_connections(servers, sites)
     servers.server.stop()
-    time.sleep(20)
+    time.sleep(5)
     servers.server.start()
     return ended
 
@@ -223,9 +224,8 @@ def test_commit_after_the_response_is_seen(
 ) -> None:
     """With FastAPI's default scope the same refused COMMIT follows a 201."""
     variant = chosen("postgres", "nullpool", "psycopg")
-    project = copy_project(bake(variant), tmp_path)
-    replace(
-        project / "app" / "dependencies.py",
+    project = working_copy(bake(variant), tmp_path)
+    for old, new in (
         ('(get_session, scope="function")', '(get_session, scope="request")'),
         (
             'session: Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
@@ -235,7 +235,8 @@ def test_commit_after_the_response_is_seen(
             '= Annotated[AsyncSession, Depends(get_read_session, scope="function")]',
             "= Annotated[AsyncSession, Depends(get_read_session)]",
         ),
-    )
+    ):
+        replace_once(project / "app" / "dependencies.py", old, new)
     database = servers.fresh_database()
     with running_service(
         environments("psycopg"), project, tmp_path / "log", DATABASE_URL=database.url

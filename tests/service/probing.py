@@ -25,7 +25,6 @@ def probe(
         project.path,
         *("engine_probe", json.dumps(settings)),
         PYTHONPATH=str(PROBES),
-        PYTHONDONTWRITEBYTECODE="1",
     )
     reports: list[Report] = json.loads(completed.stdout)
     return reports

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.copies import replace_once, working_copy
+from lab.copies import add_models, replace_once, working_copy
 from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.servers import Database, Server
@@ -128,22 +128,10 @@ def fill(revision: Path, upgrade: str, downgrade: str = "pass") -> None:
         replace_once(revision, docstring, f"{docstring}\n    {statement}")
 
 
-def add_models(migrations: Migrations) -> Path:
-    """Add the models as the README says; return their file."""
-    models = migrations.path / "app" / "models"
-    (models / "item.py").write_text(MODELS)
-    replace_once(
-        models / "__init__.py",
-        "from app.models.team",
-        "from app.models import item\nfrom app.models.team",
-    )
-    return models / "item.py"
-
-
 def test_models_of_every_kind(migrations: Migrations, postgres: Server) -> None:
     migrations.database.execute("CREATE TABLE of_another_tool (id int)")
     migrations.database.execute("CREATE TYPE type_of_another_tool AS ENUM ('x')")
-    add_models(migrations)
+    add_models(migrations.path, "Item", MODELS)
 
     migrations.alembic("revision", "-m", "billing")
     fill(
@@ -170,7 +158,7 @@ def test_models_of_every_kind(migrations: Migrations, postgres: Server) -> None:
 
 def test_enum_value_is_added_and_taken_back(migrations: Migrations) -> None:
     migrations.database.execute("CREATE SCHEMA billing")
-    models = add_models(migrations)
+    models = add_models(migrations.path, "Item", MODELS)
     migrations.alembic("revision", "--autogenerate", "-m", "more")
     migrations.alembic("upgrade", "head")
 

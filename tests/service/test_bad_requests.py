@@ -18,7 +18,9 @@ import pytest
 
 from lab.clients import told
 from lab.conformance import Document, fuzz, send
-from lab.prepared import DRIVERS, chosen, copy_project, migrate, replace
+from lab.copies import replace_once, working_copy
+from lab.migrations import migrate
+from lab.prepared import DRIVERS, chosen
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, own_server
 from lab.services import RunningService, ServiceEnvironment, running_service
@@ -251,9 +253,9 @@ def test_fuzzing_finds(
     tmp_path: Path,
 ) -> None:
     """The checks can fail: a service with a deliberate fault does not pass them."""
-    project = copy_project(bake(chosen("postgres", "queuepool", "asyncpg")), tmp_path)
+    project = working_copy(bake(chosen("postgres", "queuepool", "asyncpg")), tmp_path)
     old, new = BROKEN[fault]
-    replace(project / "app" / "routers" / "users.py", (old, str(new)))
+    replace_once(project / "app" / "routers" / "users.py", old, str(new))
     environment = environments("asyncpg")
     with serving(server, environment, project, tmp_path / "log") as subject:
         found = fuzz(subject.service.url, tmp_path, examples=20, seed=SEED)

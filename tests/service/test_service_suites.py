@@ -1,7 +1,8 @@
 """The tests of the rendered services pass, on SQLite and on PostgreSQL.
 
-Every database, pool and driver; whether a Compose service migrates is in no file that
-they import.
+Variants that hold every pair of database, pool and driver. What the tests do with their
+database and its URL is the same file for all, and connects with a driver: so each driver,
+or one variant where nothing connects.
 """
 
 import os
@@ -32,21 +33,15 @@ from tests.service.suites import (
     run_both,
     run_tests,
 )
+from tests.tiers import PAIRWISE
 
 PASSWORD = "s3cret"  # noqa: S105 (of servers that are not there)
 
 
-each_service = pytest.mark.parametrize(
-    "variant", one_of_each("database", "pool", "driver"), ids=str
-)
+every_pair = pytest.mark.parametrize("variant", PAIRWISE, ids=str)
 each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=str)
 each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
-
-
-@pytest.fixture
-def path(bake: Bakery, variant: Variant, tmp_path: Path) -> Path:
-    """Return a copy of the project of every variant."""
-    return working_copy(bake(variant), tmp_path)
+one_service = pytest.mark.parametrize("variant", VARIANTS[:1], ids=str)
 
 
 class Decoy:
@@ -96,8 +91,7 @@ def other_settings(decoy: Decoy) -> dict[str, str]:
 # Every service
 
 
-@pytest.mark.pairwise
-@each_service
+@every_pair
 def test_on_sqlite_and_on_postgres(
     environment: ServiceEnvironment,
     path: Path,
@@ -136,20 +130,10 @@ def test_decoy_counts_connections(decoy: Decoy) -> None:
 
 
 @pytest.mark.everything
-@each_driver
-def test_second_run_on_the_same_database(
-    environment: ServiceEnvironment, path: Path, postgres: Server
-) -> None:
-    database = postgres.create_database()
-    for _ in range(2):
-        assert_success(run_tests(environment, path, TEST_DATABASE_URL=database.url))
-
-
-@pytest.mark.everything
-@each_driver
+@one_service
 def test_sqlite_leaves_no_file(environment: ServiceEnvironment, path: Path) -> None:
     before = {file for file in path.rglob("*") if file.is_file()}
-    assert_success(run_tests(environment, path, PYTHONDONTWRITEBYTECODE="1"))
+    assert_success(run_tests(environment, path))
     assert {file for file in path.rglob("*") if file.is_file()} == before
 
 
@@ -187,8 +171,7 @@ def precious_database(server: Server, prefix: str) -> Iterator[Database]:
 
 def is_still_there(database: Database) -> bool:
     """Tell whether the row is in the database, and nothing else is."""
-    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-    if database.execute(tables) != [("precious",)]:
+    if database.tables() != {"precious"}:
         return False
     return database.execute("SELECT text FROM precious") == [("still here",)]
 
@@ -206,8 +189,11 @@ def assert_refused(outcome: Outcome, name: str) -> None:
 
 
 @pytest.mark.everything
-@each_driver
-@pytest.mark.parametrize("prefix", ["app", "contest"])
+@pytest.mark.parametrize(
+    ("prefix", "variant"),
+    zip(["app", "contest"], one_of_each("driver"), strict=True),
+    ids=str,
+)
 def test_database_that_is_not_for_tests_is_untouched(
     environment: ServiceEnvironment, path: Path, postgres: Server, prefix: str
 ) -> None:
@@ -222,10 +208,11 @@ def test_database_that_is_not_for_tests_is_untouched(
 def test_database_for_tests_is_emptied(
     environment: ServiceEnvironment, path: Path, postgres: Server
 ) -> None:
-    """What would happen to a database that the tests should have refused."""
+    """What would happen to a database that the tests should have refused; again, too."""
     with precious_database(postgres, "app_test") as database:
-        assert_success(run_tests(environment, path, TEST_DATABASE_URL=database.url))
-        assert not is_still_there(database)
+        for _ in range(2):
+            assert_success(run_tests(environment, path, TEST_DATABASE_URL=database.url))
+            assert not is_still_there(database)
 
 
 Collect = Callable[..., Outcome]

@@ -13,8 +13,9 @@ import pytest
 
 from lab.copies import replace_once
 from lab.flights import FlightCounter, flight_counter
+from lab.migrations import migrate
 from lab.pgbouncers import moved
-from lab.prepared import chosen, migrate
+from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service

@@ -1,7 +1,8 @@
 """A wrong environment ends a process with one line for each variable that is wrong.
 
-Every database and driver, as a process and in the image; each pool with one driver. All
-the cases are Neon's, which has the most to refuse; the others have one of each kind.
+Every database and driver as a process, and each of them in an image; each pool with one
+driver. All the cases are Neon's, which has the most to refuse, once for each driver and
+program; the others have one of each kind.
 """
 
 import os
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from lab.containers import docker
-from lab.prepared import DATABASES, DRIVERS, chosen, copy_project
+from lab.copies import working_copy
+from lab.prepared import DATABASES, DRIVERS, chosen
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import Variant, in_turn
@@ -32,15 +34,14 @@ pytestmark = pytest.mark.everything
 AT_ONCE = 4
 EXIT_SECONDS = 120
 COMMON_CASES = {"missing", "empty", "everything", *FEW_CASES}
-# neon has the most to refuse, so it has an image for each driver. The others take turns.
+# What has all the cases: with asyncpg, uvicorn has them in a container.
+COMPLETE = [("asyncpg", "alembic"), ("psycopg", "uvicorn")]
+# Each database, and the drivers in turn. The first is neon's, with asyncpg.
 IMAGES = in_turn(
-    [chosen("neon", "queuepool", driver) for driver in DRIVERS]
-    + [
-        chosen(database, "queuepool", driver)
-        for database, driver in zip(
-            (name for name in DATABASES if name != "neon"), cycle(DRIVERS), strict=False
-        )
-    ]
+    chosen(database, "queuepool", driver)
+    for database, driver in zip(
+        sorted(DATABASES, key=lambda name: name != "neon"), cycle(DRIVERS)
+    )
 )
 COMMANDS = {
     "uvicorn": ["uvicorn", "app.main:app", "--port", "0"],
@@ -125,12 +126,10 @@ def test_wrong_environment_of_a_process(  # noqa: PLR0913, PLR0917
 ) -> None:
     pool = "queuepool" if driver == "asyncpg" else "nullpool"
     cases = list(wrong_environments(database, pool, program))
-    if (database, driver, program) != ("neon", "asyncpg", "alembic"):
-        # What reads a URL is the same file everywhere, and uvicorn has all the cases in
-        # neon's containers.
+    if database != "neon" or (driver, program) not in COMPLETE:
         cases = common(cases)
     # A copy: Python writes its caches there, and starts the faster for them.
-    project = copy_project(bake(chosen(database, pool, driver)), tmp_path)
+    project = working_copy(bake(chosen(database, pool, driver)), tmp_path)
     found = faults_in_all(cases, end_of_process(environments(driver), project, program))
     report.append(f"{database}, {driver}, {program}: {len(cases)} wrong environments")
     assert not found, "\n".join(found)

@@ -6,6 +6,7 @@ driver says in its own way that one has ended.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -304,18 +305,25 @@ def watch_idle_service(service: NeonService) -> Watch:
     return watch(service, service.container, probes)
 
 
-@pytest.fixture(scope="module")
-def idle_watches(services: Services, table: Report) -> dict[Variant, Watch]:
-    """Watch every service while nobody uses it, all at once."""
-    watches = at_once(services, watch_idle_service)
+def watch_all(
+    services: Services, work: Callable[[NeonService], Watch], what: str, table: Report
+) -> dict[Variant, Watch]:
+    """Watch all services at once, and report what was seen."""
+    watches = at_once(services, work)
     for variant, found in watches.items():
         say(
             table,
             variant,
-            f"idle: {found.probes} health checks, {len(found.contacts)} lines in the"
+            f"{what}: {found.probes} health checks, {len(found.contacts)} lines in the"
             f" server's log, {found.pooler_logins} clients at PgBouncer",
         )
     return watches
+
+
+@pytest.fixture(scope="module")
+def idle_watches(services: Services, table: Report) -> dict[Variant, Watch]:
+    """Watch every service while nobody uses it, all at once."""
+    return watch_all(services, watch_idle_service, "idle", table)
 
 
 def test_health_checks_of_five_minutes_leave_the_server_alone(
@@ -342,15 +350,7 @@ def control_watches(
     table: Report,
 ) -> dict[Variant, Watch]:
     """Watch an API of every service whose health check is wrong, all at once."""
-    watches = at_once(services, watch_second_api)
-    for variant, found in watches.items():
-        say(
-            table,
-            variant,
-            f"control, /health/db: {found.probes} health checks,"
-            f" {len(found.contacts)} lines in the server's log",
-        )
-    return watches
+    return watch_all(services, watch_second_api, "control, /health/db", table)
 
 
 def test_health_checks_of_the_database_would_be_seen(
