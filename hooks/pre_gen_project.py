@@ -269,7 +269,7 @@ def program(too_old: bool) -> str:
 
     if too_old:
         return (
-            "python3 -m venv .cookiecutter && .cookiecutter/bin/pip install --quiet "
+            "python3 -m venv .cookiecutter && .cookiecutter/bin/pip install "
             f"'cookiecutter>={GOOD_COOKIECUTTER}' && .cookiecutter/bin/cookiecutter"
         )
     # uvx and a virtual environment need not be on the PATH.
