@@ -70,7 +70,7 @@ PLACES = {
     },
     "python_version": {
         ".cookiecutter.yaml",
-        ".github/workflows/ci.yml",
+        ".python-version",
         "Dockerfile",
     },
 }
