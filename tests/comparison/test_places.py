@@ -19,6 +19,7 @@ PLACES = {
     "database": {
         ".cookiecutter.yaml",
         ".env.example",
+        ".github/dependabot.yml",
         "README.md",
         "alembic/env.py",
         "app/core/config.py",

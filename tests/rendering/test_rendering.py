@@ -36,6 +36,7 @@ ALWAYS = [
     ".dockerignore",
     ".env.example",
     ".gitattributes",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
@@ -87,6 +88,7 @@ EXECUTABLE = ["scripts/migrate.sh"]
 
 # Where a file may say what looks like a template.
 MARKS_ALLOWED = {
+    ".github/workflows/ci.yml": ["{{", "}}"],
     ANSWERS_FILE: ["cookiecutter"],
     "README.md": ["cookiecutter"],
     "pyproject.toml": ["cookiecutter"],
