@@ -76,6 +76,10 @@ REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 NO_WORDS = {"0", "false", "f", "no", "n", "off"}
 JOINERS = {"\u200c", "\u200d"}  # Several scripts and emoji need them.
 FALLBACK_TEMPLATE = "gh:OWNER/cookiecutter-fastapi-postgres"
+OLDEST_COOKIECUTTER = (
+    "2.2.3"  # It asks the questions as they stand in cookiecutter.json.
+)
+GOOD_COOKIECUTTER = "2.7.1"  # From 2.7 on, a switch may be given as key=value.
 LONGEST_SHOWN = 200
 LINE = "-" * 72
 
@@ -226,6 +230,17 @@ def check_derived(answers: Answers) -> Iterator[Problem]:
         yield Problem("__derived_from", value, rule, suggestion)
 
 
+def check_cookiecutter(version: str) -> Iterator[Problem]:
+    """Check that Cookiecutter can run the corrected command, which gives a switch."""
+    first, second = (int(number) for number in version.split(".")[:2])
+    if (first, second) < (2, 7):
+        rule = (
+            f"must be {OLDEST_COOKIECUTTER} or newer, "
+            f"and {GOOD_COOKIECUTTER} or newer for migrate_service as key=value"
+        )
+        yield Problem("cookiecutter", version, rule, GOOD_COOKIECUTTER)
+
+
 def corrected_command(answers: Answers, problems: list[Problem]) -> str:
     """Return a command that gives every answer again, with the problems corrected.
 
@@ -233,16 +248,9 @@ def corrected_command(answers: Answers, problems: list[Problem]) -> str:
     which this program cannot see.
     """
     import shlex  # noqa: PLC0415 (seldom needed)
-    import shutil  # noqa: PLC0415
 
     corrections = {problem.variable: problem.suggestion for problem in problems}
-    # uvx and a virtual environment need not be on the PATH.
-    found = shutil.which("cookiecutter")
-    words = [
-        *(["cookiecutter"] if found else [sys.executable, "-m", "cookiecutter"]),
-        "--no-input",
-        str(answers.get("_template") or FALLBACK_TEMPLATE),
-    ]
+    words = ["--no-input", str(answers.get("_template") or FALLBACK_TEMPLATE)]
     if answers.get("_checkout"):
         words += ["--checkout", str(answers["_checkout"])]
     output_dir = answers.get("_output_dir")
@@ -251,7 +259,23 @@ def corrected_command(answers: Answers, problems: list[Problem]) -> str:
     for variable in ORDER:
         value = corrections.get(variable, answers.get(variable))
         words.append(f"{variable}={as_argument(value)}")
-    return shlex.join(words)
+    return f"{program('cookiecutter' in corrections)} {shlex.join(words)}"
+
+
+def program(too_old: bool) -> str:
+    """Return how to run Cookiecutter, after what gets a newer one if it is too old."""
+    import shlex  # noqa: PLC0415 (seldom needed)
+    import shutil  # noqa: PLC0415
+
+    if too_old:
+        return (
+            "python3 -m venv .cookiecutter && .cookiecutter/bin/pip install "
+            f"'cookiecutter>={GOOD_COOKIECUTTER}' && .cookiecutter/bin/cookiecutter"
+        )
+    # uvx and a virtual environment need not be on the PATH.
+    if shutil.which("cookiecutter"):
+        return "cookiecutter"
+    return shlex.join([sys.executable, "-m", "cookiecutter"])
 
 
 def as_argument(value: object) -> str:
@@ -302,6 +326,13 @@ def main() -> int:
     problems = check(answers)
     if not problems:
         return 0
+    from importlib import metadata  # noqa: PLC0415 (seldom needed)
+
+    too_old = list(check_cookiecutter(metadata.version("cookiecutter")))
+    if too_old:
+        # The oldest ones do not render what is derived.
+        answered = [problem for problem in problems if problem.variable in ORDER]
+        problems = too_old + answered
     print(report(answers, problems), file=sys.stderr, flush=True)
     return 1
 

@@ -34,11 +34,15 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for what the suites report, and find this environment's programs."""
+    """Make room for what the suites report, and find this environment's programs.
+
+    In a rendered service, uv takes this Python too, for its own may not be here.
+    """
     config.stash[REPORTS] = []
     programs = str(Path(sys.executable).parent)
     if programs not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = programs + os.pathsep + os.environ["PATH"]
+    os.environ["UV_PYTHON"] = sys.executable
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if not hasattr(config, "workerinput") and terminal and not config.option.verbose:
         config.pluginmanager.register(Progress(terminal))

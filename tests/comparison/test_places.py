@@ -19,6 +19,7 @@ PLACES = {
     "database": {
         ".cookiecutter.yaml",
         ".env.example",
+        ".github/dependabot.yml",
         "README.md",
         "alembic/env.py",
         "app/core/config.py",
@@ -70,7 +71,7 @@ PLACES = {
     },
     "python_version": {
         ".cookiecutter.yaml",
-        ".github/workflows/ci.yml",
+        ".python-version",
         "Dockerfile",
     },
 }

@@ -1,6 +1,7 @@
 """Free text arrives unchanged wherever it is used."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from lab.projects import Bakery, Project, literal, render, tree_of
-from lab.variants import PUBLIC, TEXTS
+from lab.variants import PUBLIC, QUESTIONS, TEXTS
 from tests.rendering import checks
 
 HOSTILE = {
@@ -131,7 +132,13 @@ def test_blank_text_leaves_no_gap(bake: Bakery, blank: str) -> None:
         for problem in checks.whitespace(name, project.read(name).encode())
     ]
     assert found == []
-    assert "# My Service\n\nA FastAPI and SQLModel service" in project.read("README.md")
+    assert "# My Service\n\nThe service connects to" in project.read("README.md")
+
+
+def test_readme_does_not_repeat_the_description(project: Project) -> None:
+    _, description, second, *_ = project.read("README.md").split("\n\n")
+    assert description == QUESTIONS["description"]
+    assert not set(re.findall(r"\w+", description)) <= set(re.findall(r"\w+", second))
 
 
 def words(text: str) -> str:

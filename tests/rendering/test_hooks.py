@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from comparison.answers import complete
 from lab.projects import Bakery, Project
 from lab.variants import (
     CHOICES,
@@ -124,6 +125,24 @@ def test_text_is_good(pre: Any, name: str, text: str) -> None:
 def test_empty_text_is_good_except_for_the_name(pre: Any) -> None:
     empty = {"description": "", "full_name": "", "email": ""}
     assert pre.check({**DEFAULTS, **empty}) == []
+
+
+DERIVED_SLUGS = {
+    "2024": "service-2024",
+    "3D Shop": "service-3d-shop",
+    "Shop 3D": "shop-3d",
+    "9" * 60: "service-" + "9" * 42,
+    "Größe": "grosse",
+    "...": "my-service",
+    "\N{ROCKET}": "my-service",
+}
+
+
+@pytest.mark.parametrize("name", DERIVED_SLUGS)
+def test_name_derives_a_good_slug(pre: Any, name: str) -> None:
+    slug = complete({"project_name": name})["project_slug"]
+    assert slug == DERIVED_SLUGS[name]
+    assert pre.check({**DEFAULTS, "project_slug": slug}) == []
 
 
 # Bad answers, one rule at a time

@@ -142,6 +142,26 @@ def test_refused_name_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(dialogue.output.iterdir()) == []
 
 
+def test_answers_are_kept_where_the_folder_exists(tmp_path: Path) -> None:
+    """Cookiecutter sees it after the questions, and the README says how to go on."""
+    dialogue = Dialogue(make(tmp_path / "person"))
+    make(dialogue.output / "orders")
+    for name in PUBLIC:
+        dialogue.answer(name, "Orders" if name == "project_name" else "")
+    assert dialogue.end() == 1
+    assert '"orders" directory already exists' in words(dialogue.plain())
+    assert list((dialogue.output / "orders").iterdir()) == []
+    (command,) = re.findall(
+        r"`\.cookiecutter/bin/(cookiecutter --replay .*?)`",
+        readme_section("## Render a service"),
+    )
+    here = localised(command, ROOT).replace("ELSEWHERE", "elsewhere")
+    completed = shell([here], dialogue.output, HOME=str(dialogue.folder))
+    assert completed.returncode == 0, completed.stderr
+    readme = dialogue.output / "elsewhere" / "orders" / "README.md"
+    assert readme.read_text().startswith("# Orders\n")
+
+
 def make(folder: Path) -> Path:
     """Make a folder."""
     folder.mkdir()

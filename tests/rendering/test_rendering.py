@@ -1,6 +1,7 @@
 """What every variant looks like on disk."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,9 +36,11 @@ ALWAYS = [
     ".dockerignore",
     ".env.example",
     ".gitattributes",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
+    ".python-version",
     "Dockerfile",
     "README.md",
     "alembic.ini",
@@ -94,6 +97,7 @@ EXECUTABLE = ["scripts/migrate.sh"]
 
 # Where a file may say what looks like a template.
 MARKS_ALLOWED = {
+    ".github/workflows/ci.yml": ["{{", "}}"],
     ANSWERS_FILE: ["cookiecutter"],
     "README.md": ["cookiecutter"],
     "pyproject.toml": ["cookiecutter"],
@@ -211,6 +215,14 @@ def test_answers_file_renders_the_same_project(
     path = render(tmp_path, no_input=True, config_file=answers_file)
     assert path.name == project.path.name
     assert tree_of(path) == project.tree()
+
+
+def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
+    """The image's, which uv takes on a person's machine and in CI too."""
+    images = re.findall(r"FROM python:(\S+)-slim", project.read("Dockerfile"))
+    assert set(images) == {variant.python_version}
+    assert project.read(".python-version") == f"{variant.python_version}\n"
+    assert "python" not in project.read(".github/workflows/ci.yml").lower()
 
 
 # Each option

@@ -113,7 +113,7 @@ EDITS = [
     Both(
         ".github/workflows/ci.yml",
         Edit("branches: [main]", "branches: [main, ours]"),
-        Edit("astral-sh/setup-uv@v7", "astral-sh/setup-uv@v8"),
+        Edit("timeout-minutes: 15\n    services", "timeout-minutes: 20\n    services"),
     ),
     Both(".gitignore", Edit("", "ours/\n"), Edit(".env\n", ".env\n.envrc\n")),
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.clones import new_checkout, run
 from lab.copies import replace_once, working_copy
 from lab.pairs import one_of_each
 from lab.projects import Bakery, Project, literal
@@ -232,6 +233,26 @@ def test_defect_is_found(
     path = working_copy(bake(variant), tmp_path)
     replace_once(path / name, old, new)
     assert not passes(check(variant.driver, path, command))
+
+
+def test_wrong_type_in_a_new_script_is_found(
+    bake: Bakery, check: Check, tmp_path: Path
+) -> None:
+    """Whatever folder a person puts it in."""
+    path = working_copy(bake(VARIANTS[0]), tmp_path)
+    (path / "scripts" / "seed.py").write_text('ROWS: int = ""\n')
+    assert "scripts/seed.py:1" in check(VARIANTS[0].driver, path, TYPES).stdout
+
+
+@pytest.mark.everything
+def test_pre_commit_passes(bake: Bakery, tmp_path: Path) -> None:
+    """And finds what is wrong."""
+    path = new_checkout(working_copy(bake(VARIANTS[0]), tmp_path))
+    command = ("uvx", "pre-commit", "run", "--all-files")
+    run(path, *command)
+    replace_once(path / MODELS, "return datetime.now(UTC)", "return 1")
+    failed = run(path, *command, check=False)
+    assert re.search(r"^mypy\.+Failed$", failed.stdout, re.MULTILINE), failed.stdout
 
 
 @pytest.mark.parametrize(
