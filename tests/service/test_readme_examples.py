@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from lab.copies import working_copy
-from lab.prepared import chosen, migrate
+from lab.migrations import migrate
+from lab.prepared import chosen
 from lab.projects import Project
 from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service
