@@ -131,7 +131,7 @@ MUTANTS = {
     ),
     "session-without-an-end": Mutant(
         SESSION,
-        '        self.info["ended"] = True\n',
+        '    "close_resets_only": False,\n',
         "",
         "test_sessions.test_session_ends_with_its_scope",
         {},

@@ -21,7 +21,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert settings.debug is True
     assert settings.db_command_timeout == 7
-    assert settings.database_url.host == "db.example.com"
+    assert settings.database_url.url.host == "db.example.com"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_password_is_percent_decoded() -> None:
     )
 
     assert target.url.password == password
-    assert target.host == "db.example.com"
+    assert target.url.host == "db.example.com"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_password_is_percent_decoded() -> None:
 def test_host(address: str, host: str) -> None:
     target = parse_database_url(f"postgresql://{address}")
 
-    assert target.host == host
+    assert target.url.host == host
     assert target.url.database == "app"
     assert target.parameters == {}
 

@@ -1,5 +1,6 @@
 """Read a PostgreSQL URL as hosting services and people write it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
@@ -9,19 +10,18 @@ from sqlalchemy.exc import ArgumentError
 from app.core.driver import tls_arguments
 
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg")
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-CHANNEL_BINDINGS = ("disable", "prefer", "require")
-PARAMETERS = (
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "host",
-    "options",
-    "port",
-    "sslmode",
-    "sslrootcert",
-)
+CHOICES = {
+    "channel_binding": ("disable", "prefer", "require"),
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+}
+NUMBERS = ("connect_timeout", "port")
+TEXTS = ("application_name", "host", "options", "sslrootcert")
+PARAMETERS = sorted([*CHOICES, *NUMBERS, *TEXTS])
 MAX_PORT = 65535
+UNREADABLE = (
+    "cannot be read as a URL. Write postgresql://USER:PASSWORD@HOST:5432/NAME,"
+    " with special characters percent-encoded (@ as %40, / as %2F)"
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class DatabaseURL:
     url: URL
     parameters: dict[str, str]
 
-    @property
-    def host(self) -> str:
-        """The server's host name, address or socket directory; empty if not given."""
-        return self.url.host or ""
-
 
 def parse_database_url(text: str) -> DatabaseURL:
     """Read `text`, a URL such as `postgresql://user:password@host:5432/name`.
@@ -44,48 +39,27 @@ def parse_database_url(text: str) -> DatabaseURL:
     The message never holds the password.
     """
     text = text.strip()
-    url = read_url(text)
-    if url.drivername not in SCHEMES:
-        msg = (
-            f"has the scheme {url.drivername}://, but this service needs PostgreSQL:"
-            " use postgresql://"
-        )
-        raise ValueError(msg)
-    parameters = read_parameters(text, url)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(UNREADABLE) from None
+    query = read_query(text, url)
+    for problem in find_problems(text, url, query):
+        raise ValueError(problem)
+    parameters = dict(query)
     host = parameters.pop("host", unquote(url.host or ""))
-    check_host(host)
-    port = url.port
-    if "port" in parameters:
-        port = int(parameters.pop("port"))
-    if port is not None and not 1 <= port <= MAX_PORT:
-        msg = f"has a port that is not between 1 and {MAX_PORT}: correct it"
-        raise ValueError(msg)
+    port = parameters.pop("port", url.port)
     return DatabaseURL(
         url=URL.create(
             "postgresql+{{ cookiecutter.driver }}",
             username=url.username,
             password=url.password,
             host=host or None,
-            port=port,
+            port=None if port is None else int(port),
             database=url.database,
         ),
         parameters=parameters,
     )
-
-
-def read_url(text: str) -> URL:
-    """Split `text` into its parts; raises ValueError as `parse_database_url` does."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or text.count("@") > 1 or "%00" in text:
-        msg = (
-            "cannot be read as a URL. Write postgresql://USER:PASSWORD@HOST:5432/NAME,"
-            " with special characters percent-encoded (@ as %40, / as %2F)"
-        )
-        raise ValueError(msg)
-    return url
 
 
 def read_query(text: str, url: URL) -> list[tuple[str, str]]:
@@ -98,75 +72,60 @@ def read_query(text: str, url: URL) -> list[tuple[str, str]]:
     return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
 
 
-def read_parameters(text: str, url: URL) -> dict[str, str]:
-    """Check the query of `text`; raises ValueError as `parse_database_url` does."""
+def find_problems(text: str, url: URL, query: list[tuple[str, str]]) -> Iterator[str]:
+    """Say what is wrong with a URL and its query, the first thing first."""
+    if text.count("@") > 1 or "%00" in text:
+        yield UNREADABLE
+    if url.drivername not in SCHEMES:
+        yield (
+            f"has the scheme {url.drivername}://, but this service needs PostgreSQL:"
+            " use postgresql://"
+        )
     parameters: dict[str, str] = {}
-    for name, value in read_query(text, url):
+    for name, value in query:
         if name not in PARAMETERS:
-            msg = (
+            yield (
                 f"has the unknown parameter {name!r}: remove it,"
                 f" or correct it to one of {', '.join(PARAMETERS)}"
             )
-            raise ValueError(msg)
         if name in parameters:
-            msg = f"gives {name} more than once: keep one"
-            raise ValueError(msg)
+            yield f"gives {name} more than once: keep one"
         if not value:
-            msg = f"has an empty {name}: give it a value or remove it"
-            raise ValueError(msg)
+            yield f"has an empty {name}: give it a value or remove it"
+        if value not in CHOICES.get(name, (value,)):
+            yield f"has an unknown {name}: use one of {', '.join(CHOICES[name])}"
+        if name in NUMBERS and not (value.isascii() and value.isdigit() and int(value)):
+            yield f"has a {name} that is not a whole number above 0: correct it"
         parameters[name] = value
-    check_choice(parameters, "sslmode", SSL_MODES)
-    check_choice(parameters, "channel_binding", CHANNEL_BINDINGS)
-    check_number(parameters, "connect_timeout")
-    check_number(parameters, "port")
-    check_tls(parameters)
-    return parameters
+    port = parameters.get("port", url.port)
+    if port is not None and not 1 <= int(port) <= MAX_PORT:
+        yield f"has a port that is not between 1 and {MAX_PORT}: correct it"
+    yield from find_host_problems(parameters.get("host", unquote(url.host or "")))
+    yield from find_tls_problems(parameters)
 
 
-def check_host(host: str) -> None:
-    """Raise ValueError unless `host` can be looked up; a socket's path always can."""
+def find_host_problems(host: str) -> Iterator[str]:
+    """Say why `host` cannot be looked up; a socket's path always can."""
 {%- if cookiecutter.driver == 'asyncpg' %}
     if "," in host:
-        msg = "names several hosts: keep one, since asyncpg takes them for one name"
-        raise ValueError(msg)
+        yield "names several hosts: keep one, since asyncpg takes them for one name"
 {%- endif %}
-    if host.startswith("/"):
-        return
     try:
-        host.encode("idna")
+        if not host.startswith("/"):
+            host.encode("idna")
     except UnicodeError:
-        msg = "has a host that cannot be a name or an address: correct it"
-        raise ValueError(msg) from None
+        yield "has a host that cannot be a name or an address: correct it"
 
 
-def check_choice(
-    parameters: dict[str, str], name: str, choices: tuple[str, ...]
-) -> None:
-    """Raise ValueError unless parameter `name` is absent or one of `choices`."""
-    if parameters.get(name, choices[0]) not in choices:
-        msg = f"has an unknown {name}: use one of {', '.join(choices)}"
-        raise ValueError(msg)
-
-
-def check_number(parameters: dict[str, str], name: str) -> None:
-    """Raise ValueError unless parameter `name` is absent or a positive integer."""
-    value = parameters.get(name, "1")
-    if not (value.isascii() and value.isdigit() and int(value)):
-        msg = f"has a {name} that is not a whole number above 0: correct it"
-        raise ValueError(msg)
-
-
-def check_tls(parameters: dict[str, str]) -> None:
-    """Raise ValueError where the TLS parameters contradict each other or a file."""
+def find_tls_problems(parameters: dict[str, str]) -> Iterator[str]:
+    """Say where the TLS parameters contradict each other or a file."""
     plain = parameters.get("sslmode") == "disable"
     if plain and parameters.get("channel_binding") == "require":
-        msg = "asks for channel_binding=require without TLS: use sslmode=require"
-        raise ValueError(msg)
+        yield "asks for channel_binding=require without TLS: use sslmode=require"
     try:
         tls_arguments(parameters)
     except OSError:
-        msg = (
+        yield (
             "has an sslrootcert that cannot be read:"
             " give the path of a file of PEM certificates"
         )
-        raise ValueError(msg) from None

@@ -21,24 +21,18 @@ class SessionUseError(InvalidRequestError):
 class ScopedSession(Session):
     """A session that ends with its scope, and writes only if its `info` says so."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Take what SQLModel's session takes."""
-        super().__init__(*arguments, close_resets_only=False, **options)
-
     def _autobegin_t(self, *arguments: Any, **options: Any) -> Any:
-        if self.info.get("ended"):
+        try:
+            return super()._autobegin_t(*arguments, **options)
+        except InvalidRequestError as error:
+            if "permanently closed" not in str(error):
+                raise
             msg = (
                 "the session ended with its request or scope. A background task,"
                 " a stream or a job opens one of its own: async with session_scope()"
                 " or read_session_scope()"
             )
-            raise SessionUseError(msg)
-        return super()._autobegin_t(*arguments, **options)
-
-    def close(self) -> None:
-        """End the session for good."""
-        super().close()
-        self.info["ended"] = True
+            raise SessionUseError(msg) from error
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Send the changes; raises SessionUseError if the session only reads."""
@@ -74,6 +68,7 @@ def refuse(what: str) -> None:
 OPTIONS: dict[str, Any] = {
     "class_": AsyncSession,
     "sync_session_class": ScopedSession,
+    "close_resets_only": False,
     "expire_on_commit": False,
 }
 async_session = async_sessionmaker(engine, info={"writes": True}, **OPTIONS)
