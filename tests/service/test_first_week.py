@@ -298,6 +298,7 @@ def test_timeout_of_another_server_is_not_the_databases(extended: Extended) -> N
         pytest.param("INSERT INTO booking VALUES ('[1,5)')", 409, id="exclusion"),
         pytest.param("SELECT 1/0", 422, id="division"),
         pytest.param("SELECT 'x'::int", 422, id="representation"),
+        pytest.param("SELECT '24:00'::time", 500, id="not-in-python"),
         pytest.param("SELECT * FROM missing", 500, id="undefined-table"),
         pytest.param("SELECT currval('unused')", 500, id="prerequisite"),
     ],
