@@ -17,7 +17,7 @@ import pytest
 from lab.copies import replace_once, working_copy
 from lab.migrations import migrate
 from lab.prepared import chosen
-from lab.projects import Bakery
+from lab.projects import Bakery, Project
 from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES
@@ -36,12 +36,27 @@ CHANGES = [
     "ALTER TABLE users ALTER COLUMN id TYPE integer",
     "ALTER TABLE users ALTER COLUMN id TYPE bigint",
     "ALTER TABLE users ALTER COLUMN note SET DEFAULT ''",
+    "ALTER TYPE color ADD VALUE 'green'",
+    "BEGIN; ALTER TYPE color RENAME TO old_color;"
+    " CREATE TYPE color AS ENUM ('red', 'blue');"
+    " ALTER TABLE users ALTER COLUMN color TYPE color USING color::text::color;"
+    " DROP TYPE old_color; COMMIT",
     "CREATE INDEX CONCURRENTLY ix_users_name ON users (name)",
     "ALTER TABLE users DROP COLUMN note",
     "BEGIN; ALTER TABLE users RENAME TO people;"
     " CREATE VIEW users AS SELECT * FROM people; COMMIT",
     "BEGIN; DROP VIEW users; ALTER TABLE people RENAME TO users; COMMIT",
 ]
+
+# The service has no column of an enum type, so it gets one.
+ENUM = """    color: str = Field(
+        default="red", sa_type=Enum("red", "blue", name="color")
+    )
+    created_at"""
+ENUM_COLUMN = (
+    "CREATE TYPE color AS ENUM ('red', 'blue');"
+    " ALTER TABLE users ADD COLUMN color color NOT NULL"
+)
 
 Environments = Callable[[str], ServiceEnvironment]
 
@@ -85,11 +100,22 @@ def wait_for_rounds(database: Database) -> None:
     wait_until(lambda: database.execute(query)[0][0] >= before + ROUNDS, "work")
 
 
+def with_enum(project: Project, folder: Path) -> Path:
+    """Return a copy of the project whose users have a column of an enum type."""
+    path = working_copy(project, folder)
+    users = path / "app" / "models" / "user.py"
+    replace_once(users, "import Identity,", "import Enum, Identity,")
+    text = users.read_text()
+    users.write_text(text.replace("    created_at", ENUM, 1))
+    return path
+
+
 def change_under_load(
     path: Path, environment: ServiceEnvironment, database: Database, log: Path
 ) -> Counter[int]:
     """Serve the project, change the schema under load, and count the statuses."""
     migrate(path, environment, database)
+    database.execute(ENUM_COLUMN)
     with running_service(environment, path, log, DATABASE_URL=database.url) as service:
         with load(service.url) as statuses:
             for change in CHANGES:
@@ -107,7 +133,7 @@ def test_schema_changes_fail_no_request(
     tmp_path: Path,
     driver: str,
 ) -> None:
-    project = bake(chosen("postgres", "queuepool", driver)).path
+    project = with_enum(bake(chosen("postgres", "queuepool", driver)), tmp_path)
     log = tmp_path / "log"
     statuses = change_under_load(
         project, environments(driver), postgres.create_database(), log
@@ -125,7 +151,7 @@ def test_without_repetition_requests_fail(
     driver: str,
 ) -> None:
     """A negative control: the same changes, with no statement repeated."""
-    project = working_copy(bake(chosen("postgres", "queuepool", driver)), tmp_path)
+    project = with_enum(bake(chosen("postgres", "queuepool", driver)), tmp_path)
     replace_once(
         project / "app" / "core" / "checks.py", "if not (repeatable", "if not (0"
     )
