@@ -1,12 +1,17 @@
-"""A copy of a service, and an empty database for it."""
+"""A copy of a service, and databases for it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.copies import working_copy
-from lab.projects import Project
+from lab.migrations import migrate
+from lab.prepared import copy_database
+from lab.projects import Bakery, Project
 from lab.servers import Database, Server
+from lab.services import ServiceEnvironment
+from lab.variants import VARIANTS
 
 
 @pytest.fixture
@@ -19,3 +24,16 @@ def path(project: Project, tmp_path: Path) -> Path:
 def database(postgres: Server) -> Database:
     """Return an empty database."""
     return postgres.create_database()
+
+
+@pytest.fixture(scope="session")
+def migrated(
+    bake: Bakery,
+    environments: Callable[[str], ServiceEnvironment],
+    postgres: Server,
+) -> Callable[[], Database]:
+    """Return a function that creates a database with the tables that all variants have."""
+    template = postgres.create_database()
+    variant = VARIANTS[0]
+    migrate(bake(variant).path, environments(variant.driver), template)
+    return lambda: copy_database(postgres, template)

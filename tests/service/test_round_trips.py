@@ -16,7 +16,7 @@ import pytest
 from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
 from lab.pairs import one_of_each
 from lab.projects import Bakery
-from lab.servers import Database, Server
+from lab.servers import Database
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import VARIANTS, Variant
 
@@ -55,12 +55,6 @@ def measuring(
     **settings: str,
 ) -> Iterator[Measured]:
     """Serve a project, with a counter between it and the server."""
-    environment.run(
-        project,
-        *("alembic", "upgrade", "head"),
-        DATABASE_URL=database.url,
-        DATABASE_URL_DIRECT=database.url,
-    )
     server = urlsplit(database.url)
     with flight_counter(server.hostname or "", server.port or 5432) as counter:
         url = database.url.replace(f":{server.port}/", f":{counter.port}/")
@@ -84,7 +78,7 @@ def measured(
     request: pytest.FixtureRequest,
     bake: Bakery,
     environments: Callable[[str], ServiceEnvironment],
-    postgres: Server,
+    migrated: Callable[[], Database],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Measured]:
     """Serve a variant as it is rendered."""
@@ -93,7 +87,7 @@ def measured(
         variant,
         bake(variant).path,
         environments(variant.driver),
-        postgres.create_database(),
+        migrated(),
         tmp_path_factory.mktemp("round-trips") / "log",
     ) as found:
         yield found
@@ -105,7 +99,7 @@ Measure = Callable[..., AbstractContextManager[Measured]]
 @pytest.fixture
 def measure(
     environments: Callable[[str], ServiceEnvironment],
-    postgres: Server,
+    migrated: Callable[[], Database],
     tmp_path: Path,
 ) -> Measure:
     """Serve a project of a variant with other settings."""
@@ -114,9 +108,8 @@ def measure(
         variant: Variant, project: Path, **settings: str
     ) -> AbstractContextManager[Measured]:
         environment = environments(variant.driver)
-        database = postgres.create_database()
         log = tmp_path / "log"
-        return measuring(variant, project, environment, database, log, **settings)
+        return measuring(variant, project, environment, migrated(), log, **settings)
 
     return start
 

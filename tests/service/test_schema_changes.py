@@ -15,10 +15,9 @@ import httpx2
 import pytest
 
 from lab.copies import replace_once, working_copy
-from lab.migrations import migrate
 from lab.prepared import chosen
 from lab.projects import Bakery, Project
-from lab.servers import Database, Server
+from lab.servers import Database
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES
 from lab.waiting import wait_until
@@ -114,7 +113,6 @@ def change_under_load(
     path: Path, environment: ServiceEnvironment, database: Database, log: Path
 ) -> Counter[int]:
     """Serve the project, change the schema under load, and count the statuses."""
-    migrate(path, environment, database)
     database.execute(ENUM_COLUMN)
     with running_service(environment, path, log, DATABASE_URL=database.url) as service:
         with load(service.url) as statuses:
@@ -129,15 +127,13 @@ def change_under_load(
 def test_schema_changes_fail_no_request(
     bake: Bakery,
     environments: Environments,
-    postgres: Server,
+    migrated: Callable[[], Database],
     tmp_path: Path,
     driver: str,
 ) -> None:
     project = with_enum(bake(chosen("postgres", "queuepool", driver)), tmp_path)
     log = tmp_path / "log"
-    statuses = change_under_load(
-        project, environments(driver), postgres.create_database(), log
-    )
+    statuses = change_under_load(project, environments(driver), migrated(), log)
     assert statuses.keys() == {200, 201}, log.read_text()[-3000:]
 
 
@@ -146,7 +142,7 @@ def test_schema_changes_fail_no_request(
 def test_without_repetition_requests_fail(
     bake: Bakery,
     environments: Environments,
-    postgres: Server,
+    migrated: Callable[[], Database],
     tmp_path: Path,
     driver: str,
 ) -> None:
@@ -156,6 +152,6 @@ def test_without_repetition_requests_fail(
         project / "app" / "core" / "checks.py", "if not (repeatable", "if not (0"
     )
     statuses = change_under_load(
-        project, environments(driver), postgres.create_database(), tmp_path / "log"
+        project, environments(driver), migrated(), tmp_path / "log"
     )
     assert max(statuses) >= httpx2.codes.INTERNAL_SERVER_ERROR

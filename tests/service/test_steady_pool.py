@@ -13,11 +13,10 @@ import pytest
 
 from lab.copies import replace_once
 from lab.flights import FlightCounter, flight_counter
-from lab.migrations import migrate
 from lab.pgbouncers import moved
 from lab.prepared import chosen
 from lab.projects import Bakery
-from lab.servers import Database, Server
+from lab.servers import Database
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES
 
@@ -53,11 +52,9 @@ class Service:
 
 @contextmanager
 def serving(
-    project: Path, environment: ServiceEnvironment, postgres: Server, log: Path
+    project: Path, environment: ServiceEnvironment, database: Database, log: Path
 ) -> Iterator[Service]:
     """Serve a project at a distance from its database."""
-    database = postgres.create_database()
-    migrate(project, environment, database)
     server = urlsplit(database.url)
     with flight_counter(
         server.hostname or "", server.port or 5432, NETWORK_SECONDS
@@ -75,7 +72,7 @@ def serve(
     request: pytest.FixtureRequest,
     bake: Bakery,
     environments: Callable[[str], ServiceEnvironment],
-    postgres: Server,
+    migrated: Callable[[], Database],
     tmp_path: Path,
 ) -> Serve:
     """Serve the variant with a pool and each driver, with changes to its files."""
@@ -85,7 +82,7 @@ def serve(
         project = bake.fresh(chosen("postgres", "queuepool", driver)).path
         for file, old, new in changes:
             replace_once(project / file, old, new)
-        return serving(project, environments(driver), postgres, tmp_path / "log")
+        return serving(project, environments(driver), migrated(), tmp_path / "log")
 
     return start
 
