@@ -34,7 +34,7 @@ PUBLISHED = re.compile(r"(https://github\.com/|gh:)OWNER/([a-z-]+?)(\.git)?(?=\s
 
 def copy_template(folder: Path) -> Path:
     """Copy the template, without what a clone would not have."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in TEMPLATE_PARTS:
         source = ROOT / name
         if source.is_dir():

@@ -76,9 +76,9 @@ EDITS = [
         Edit('"""The engine: how', '"""The engine, or how'),
     ),
     Both(
-        "app/routers/users.py",
+        "app/routers/health.py",
         Edit("", "\n\n# ours\n"),
-        Edit('"""Users: create,', '"""Users: make,'),
+        Edit('"""Liveness', '"""The liveness'),
     ),
     Both(
         "alembic/env.py",
@@ -132,14 +132,18 @@ def template(tmp_path: Path) -> Path:
     return tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
 
 
-def created(template: Path, answers: Mapping[str, object] | None = None) -> Path:
-    """Create a service with cruft, from the tag, and commit it."""
+def created(
+    template: Path,
+    answers: Mapping[str, object] | None = None,
+    checkout: str = VERSION,
+) -> Path:
+    """Create a service with cruft, from a tag, and commit it."""
     folder = template.parent / "services"
     folder.mkdir()
     context = json.dumps(answers or {})
     cruft(
         folder,
-        *("create", str(template), "--checkout", VERSION, "--no-input"),
+        *("create", str(template), "--checkout", checkout, "--no-input"),
         *("--default-config", "--extra-context", context),
     )
     (service,) = folder.iterdir()
