@@ -125,6 +125,16 @@ def readme_commands(heading: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
+def clone_commands(heading: str) -> list[str]:
+    """Return the commands of a section's text that name a clone of the template."""
+    commands = re.findall(r"`([^`\n]+)`", readme_section(heading))
+    return [
+        each
+        for each in commands
+        if "/cookiecutter-fastapi-postgres" in each and "OWNER" not in each
+    ]
+
+
 def localised(command: str, template: Path) -> str:
     """Return a command of the README with a local template for the published one."""
     return PUBLISHED.sub(lambda _: str(template), command)
