@@ -35,7 +35,7 @@ PUBLISHED = re.compile(r"(https://github\.com/|gh:)OWNER/([a-z-]+?)(\.git)?(?=\s
 
 def copy_template(folder: Path) -> Path:
     """Copy the template, without what a clone would not have."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in TEMPLATE_PARTS:
         source = ROOT / name
         if source.is_dir():
@@ -118,6 +118,16 @@ def readme_commands(heading: str) -> list[str]:
         r"^```sh\n(.*?)^```", readme_section(heading), re.MULTILINE | re.DOTALL
     )
     return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def clone_commands(heading: str) -> list[str]:
+    """Return the commands of a section's text that name a clone of the template."""
+    commands = re.findall(r"`([^`\n]+)`", readme_section(heading))
+    return [
+        each
+        for each in commands
+        if "/cookiecutter-fastapi-postgres" in each and "OWNER" not in each
+    ]
 
 
 def localised(command: str, template: Path) -> str:

@@ -343,6 +343,18 @@ def check_restart(stack: Stack) -> None:
     assert not any("restart" in service for service in stack.test["services"].values())
 
 
+def check_hardening(stack: Stack) -> None:
+    """No process gains rights; what is the project's own has and writes nothing more."""
+    for name, service in stack.services.items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # The server's image starts as root, and takes another user by itself.
+        assert service.get("cap_drop") == (None if name == "db" else ["ALL"]), name
+        ours = "build" in service
+        assert service.get("read_only", False) == ours, name
+        assert ("tmpfs" in service) == ours, name
+        assert not {"privileged", "cap_add", "network_mode", "pid"} & set(service)
+
+
 def check_pgbouncer(stack: Stack) -> None:
     if stack.variant.database != "pgbouncer":
         assert "pgbouncer" not in str(stack.main)

@@ -5,6 +5,7 @@ answers, with the versions in turn. Neon is played by a plain Postgres on the st
 network. What Compose itself does is tried once; the files are compared for all variants.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -269,3 +270,20 @@ def pgbouncer_takes(stack: Stack, password: str) -> bool:
     url = f"postgresql://app:{password}@pgbouncer:6432/app"
     query = ("psql", url, "--command=SELECT 1")
     return stack.compose("exec", "-T", "db", *query, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_little_is_allowed_and_enough(make_stack: MakeStack, driver: str) -> None:
+    stack = make_stack(first_with(COVERING, driver=driver, database="postgres"))
+
+    stack.start()
+
+    written = stack.compose("exec", "-T", "api", "touch", "x", check=False)
+    assert "Read-only file system" in written.stderr
+    stack.compose("exec", "-T", "api", "touch", "/tmp/x")  # noqa: S108
+    status = stack.compose("exec", "-T", "api", "cat", "/proc/1/status").stdout
+    assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+    users = stack.create_users("ada")
+    assert stack.users() == users
+    stop_api(stack)

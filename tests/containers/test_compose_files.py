@@ -201,6 +201,11 @@ BREAKS = {
     "migrate-always": Break(
         "restart", "postgres", True, put("migrate", "restart", value="always")
     ),
+    "writable": Break(
+        "hardening", "postgres", True, put("migrate", "read_only", value=False)
+    ),
+    "capable": Break("hardening", "pgbouncer", True, drop("pgbouncer", "cap_drop")),
+    "new-privileges": Break("hardening", "postgres", True, drop("db", "security_opt")),
     "session-mode": Break(
         "pgbouncer",
         "pgbouncer",

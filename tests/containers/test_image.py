@@ -5,6 +5,7 @@ Each driver, whose packages the image holds. The other answers add no package.
 
 import gzip
 import io
+import json
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -119,6 +120,17 @@ def test_the_faults_of_an_image_are_found(
         "cache: root/.cache/uv/x",
         "cache: app/app/__pycache__/x.pyc",
     }
+
+
+def test_an_image_says_what_it_is(bake: Bakery) -> None:
+    with rendered(bake, IMAGED[DRIVERS[0]]) as folder:
+        arguments = ("--target=runtime", "--build-arg=REVISION=4f1c")
+        docker("build", *arguments, f"--tag={NAME}-labelled", str(folder))
+    inspected = docker("image", "inspect", f"{NAME}-labelled").stdout
+    labels = json.loads(inspected)[0]["Config"]["Labels"]
+    expected = {"title": NAME, "revision": "4f1c"}
+    ours = {f"org.opencontainers.image.{name}": expected[name] for name in expected}
+    assert ours.items() <= labels.items()
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])

@@ -5,6 +5,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,10 @@ from rich.text import Text
 
 from comparison.terminal import picture_of
 from lab.clones import (
+    clone_commands,
+    copy_template,
     localised,
+    new_checkout,
     readme_commands,
     readme_section,
     run,
@@ -151,12 +155,10 @@ def test_answers_are_kept_where_the_folder_exists(tmp_path: Path) -> None:
     assert dialogue.end() == 1
     assert '"orders" directory already exists' in words(dialogue.plain())
     assert list((dialogue.output / "orders").iterdir()) == []
-    (command,) = re.findall(
-        r"`\.cookiecutter/bin/(cookiecutter --replay .*?)`",
-        readme_section("## Render a service"),
-    )
-    here = localised(command, ROOT).replace("ELSEWHERE", "elsewhere")
-    completed = shell([here], dialogue.output, HOME=str(dialogue.folder))
+    (options,) = re.findall(r"`(--replay .*?)`", readme_section("## Render a service"))
+    options = options.replace("ELSEWHERE", "elsewhere")
+    again = f"cookiecutter {shlex.quote(str(ROOT))} {options}"
+    completed = shell([again], dialogue.output, HOME=str(dialogue.folder))
     assert completed.returncode == 0, completed.stderr
     readme = dialogue.output / "elsewhere" / "orders" / "README.md"
     assert readme.read_text().startswith("# Orders\n")
@@ -258,6 +260,25 @@ def test_readme_renders_without_questions(tmp_path: Path) -> None:
     answers = dict(word.split("=") for word in command.split() if "=" in word)
     assert answers.items() <= saved["default_context"].items()
     assert len(answers) > 1
+
+
+@pytest.mark.everything
+def test_readme_renders_from_a_clone(tmp_path: Path) -> None:
+    """As it stands there, beside a clone that has no tag, before anything is published."""
+    commands = clone_commands("## Render a service")
+    assert len(commands) == len(["with questions", "without"])
+    new_checkout(copy_template(tmp_path / "cookiecutter-fastapi-postgres"))
+    for command in commands:
+        run(tmp_path, "sh", "-ec", command, text="\n" * len(PUBLIC))
+        shutil.move(tmp_path / "my-service", tmp_path / str(len(command)))
+
+
+def test_readme_explains_the_owner_once_and_first() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, explained, after = readme.partition("`OWNER`, here and in a rendered")
+    assert explained
+    assert "OWNER" not in before
+    assert "`OWNER`" not in after
 
 
 def test_readme_counts_the_variants() -> None:

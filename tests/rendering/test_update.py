@@ -15,6 +15,7 @@ import yaml
 
 from lab.clones import (
     VERSION,
+    clone_commands,
     commit,
     git,
     localised,
@@ -76,9 +77,9 @@ EDITS = [
         Edit('"""The engine: how', '"""The engine, or how'),
     ),
     Both(
-        "app/routers/users.py",
+        "app/routers/health.py",
         Edit("", "\n\n# ours\n"),
-        Edit('"""Users: create,', '"""Users: make,'),
+        Edit('"""Liveness', '"""The liveness'),
     ),
     Both(
         "alembic/env.py",
@@ -132,14 +133,18 @@ def template(tmp_path: Path) -> Path:
     return tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
 
 
-def created(template: Path, answers: Mapping[str, object] | None = None) -> Path:
-    """Create a service with cruft, from the tag, and commit it."""
+def created(
+    template: Path,
+    answers: Mapping[str, object] | None = None,
+    checkout: str = VERSION,
+) -> Path:
+    """Create a service with cruft, from a tag, and commit it."""
     folder = template.parent / "services"
     folder.mkdir()
     context = json.dumps(answers or {})
     cruft(
         folder,
-        *("create", str(template), "--checkout", VERSION, "--no-input"),
+        *("create", str(template), "--checkout", checkout, "--no-input"),
         *("--default-config", "--extra-context", context),
     )
     (service,) = folder.iterdir()
@@ -407,14 +412,19 @@ def test_link_without_the_answers_is_seen(template: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.everything
-def test_commands_of_the_readme(template: Path, tmp_path: Path) -> None:
-    """Each as it stands there, with a local template."""
+@pytest.mark.parametrize("from_clone", [False, True], ids=["published", "clone"])
+def test_commands_of_the_readme(
+    template: Path, tmp_path: Path, from_clone: bool
+) -> None:
+    """Each as it stands there, with a local template, also before a tag exists."""
     create, link, check, diff, renew = readme_commands("### Update")
-    (tmp_path / "work").mkdir()
+    if from_clone:
+        create, link = clone_commands("### Update")
+        git(template, "tag", "--delete", VERSION)
     questions = "\n" * len([name for name in QUESTIONS if not name.startswith("_")])
-    printed = readme_run(create, template, tmp_path / "work", text=questions)
+    printed = readme_run(create, template, tmp_path, text=questions)
     assert "The project is ready." not in printed
-    service = new_checkout(tmp_path / "work" / "my-service")
+    service = new_checkout(tmp_path / "my-service")
     (service / STATE).unlink()
     commit(service, "As if made without cruft")
     readme_run(link, template, service)
@@ -434,9 +444,10 @@ def readme_run(command: str, template: Path, folder: Path, text: str = "") -> st
     return run(folder, "sh", "-ec", localised(command, template), text=text).stdout
 
 
-def test_readme_names_the_version_that_is_tagged() -> None:
-    commands = " ".join(readme_commands("### Update"))
-    assert set(re.findall(r"--checkout (\S+)", commands)) == {VERSION}
+def test_readme_needs_no_tag() -> None:
+    """Nobody has made one while the template is new."""
+    commands = readme_commands("### Update") + clone_commands("### Update")
+    assert not [command for command in commands if "--checkout" in command]
 
 
 @pytest.mark.parametrize("both", EDITS, ids=lambda both: both.file)

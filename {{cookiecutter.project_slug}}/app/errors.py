@@ -63,7 +63,7 @@ def documented(code: int, description: str) -> dict[int | str, dict[str, Any]]:
 BAD_REQUEST = documented(400, "The body cannot be read.")
 NOT_FOUND = documented(404, "There is no such entry.")
 CONFLICT = documented(409, "The change contradicts another entry.")
-UNAVAILABLE = documented(503, "The database is unavailable.")
+RESPONSES = documented(503, "The database is unavailable.")
 
 
 class Application(FastAPI):

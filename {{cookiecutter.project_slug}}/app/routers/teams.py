@@ -5,12 +5,12 @@ from sqlalchemy.orm import selectinload
 from sqlmodel import col, select
 
 from app.dependencies import ReadSessionDep, SessionDep
-from app.errors import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE
+from app.errors import BAD_REQUEST, CONFLICT, NOT_FOUND, RESPONSES
 from app.models.base import Key
 from app.models.team import Team, TeamCreate, TeamRead
 from app.models.user import UserRead
 
-router = APIRouter(prefix="/teams", tags=["teams"], responses=UNAVAILABLE)
+router = APIRouter(prefix="/teams", tags=["teams"], responses=RESPONSES)
 
 
 class TeamWithUsers(TeamRead):

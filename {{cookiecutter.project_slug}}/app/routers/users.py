@@ -10,11 +10,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.dependencies import ReadSessionDep, SessionDep
-from app.errors import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, violates
+from app.errors import BAD_REQUEST, CONFLICT, NOT_FOUND, RESPONSES, violates
 from app.models.base import MAX_KEY, Key
 from app.models.user import EMAIL_INDEX, User, UserCreate, UserRead, UserUpdate
 
-router = APIRouter(prefix="/users", tags=["users"], responses=UNAVAILABLE)
+router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
 
 # Built once: `session.get` builds its query anew for every request.
 BY_ID = select(User).where(col(User.id) == bindparam("user_id"))
