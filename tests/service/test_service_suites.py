@@ -191,7 +191,7 @@ def assert_refused(outcome: Outcome, name: str) -> None:
 @pytest.mark.everything
 @pytest.mark.parametrize(
     ("prefix", "variant"),
-    zip(["app", "contest"], one_of_each("driver"), strict=True),
+    list(zip(["app", "contest"], one_of_each("driver"), strict=True)),
     ids=str,
 )
 def test_database_that_is_not_for_tests_is_untouched(
