@@ -62,8 +62,8 @@ WINDOWS_NAMES = {
 # Every package that the project installs, its dependencies' own included.
 DEPENDENCIES = set(
     """
-    aiosqlite alembic annotated-doc annotated-types anyio ast-serialize asyncpg
-    asyncpg-stubs certifi click colorama fastapi greenlet h11 httpcore2 httptools
+    aiosqlite alembic alembic-postgresql-enum annotated-doc annotated-types anyio
+    ast-serialize asyncpg asyncpg-stubs certifi click colorama fastapi greenlet h11 httpcore2 httptools
     httpx2 idna iniconfig librt mako markupsafe mypy mypy-extensions
     opentelemetry-api packaging pathspec pluggy psycopg psycopg-binary pydantic
     pydantic-core pydantic-settings pygments pytest pytest-asyncio python-dotenv
@@ -76,9 +76,7 @@ REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 NO_WORDS = {"0", "false", "f", "no", "n", "off"}
 JOINERS = {"\u200c", "\u200d"}  # Several scripts and emoji need them.
 FALLBACK_TEMPLATE = "gh:OWNER/cookiecutter-fastapi-postgres"
-OLDEST_COOKIECUTTER = (
-    "2.2.3"  # It asks the questions as they stand in cookiecutter.json.
-)
+OLDEST_COOKIECUTTER = "2.2.3"  # It asks questions as cookiecutter.json has them.
 GOOD_COOKIECUTTER = "2.7.1"  # From 2.7 on, a switch may be given as key=value.
 LONGEST_SHOWN = 200
 LINE = "-" * 72

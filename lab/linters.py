@@ -6,8 +6,6 @@ from pathlib import Path
 # What squawk finds and a rendered migration does on purpose.
 SQL_EXCEPTIONS = {
     "prefer-text-field": "the API's limits are the columns' limits, and Alembic's own table has one",
-    "prefer-bigint-over-int": "the example's model says so, with MAX_ID beside it",
-    "prefer-identity": "SQLAlchemy writes SERIAL for an integer key",
     "require-statement-timeout": "a migration may take long; what it may not is wait for a lock",
 }
 

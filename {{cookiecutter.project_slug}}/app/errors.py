@@ -10,11 +10,8 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.types import Message, Receive, Scope, Send
-{% if cookiecutter.driver == 'asyncpg' %}
-from app.core.driver import is_stale_plan
-{%- elif cookiecutter.driver == 'psycopg' %}
+
 from app.core.driver import is_refused_value, is_stale_plan
-{%- endif %}
 
 logger = getLogger(__name__)
 
@@ -132,11 +129,7 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
     if sqlstate in CONFLICTS:
         logger.info("refused: %s", first_line(error))
         return JSONResponse({"detail": CONFLICTS[sqlstate]}, status.HTTP_409_CONFLICT)
-{%- if cookiecutter.driver == 'asyncpg' %}
-    if sqlstate.startswith(tuple(REFUSED_VALUES)):
-{%- elif cookiecutter.driver == 'psycopg' %}
     if sqlstate.startswith(tuple(REFUSED_VALUES)) or is_refused_value(error.orig):
-{%- endif %}
         logger.info("refused: %s", first_line(error))
         return JSONResponse(
             {"detail": "The database does not take this value."},
