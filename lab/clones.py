@@ -1,4 +1,4 @@
-"""Clones of the template, as a person has them, and the commands of its README."""
+"""Clones of the template, as a person has them, and the commands of its pages."""
 
 import os
 import re
@@ -102,27 +102,27 @@ def run(
     )
 
 
-def readme_section(heading: str) -> str:
-    """Return a section of the README, with its subsections."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def page_section(page: str, heading: str) -> str:
+    """Return a section of a page, such as `docs/update.md`, with its subsections."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     level = heading.partition(" ")[0]
-    _, found, rest = ("\n" + readme).partition(f"\n{heading}\n")
-    assert found, f"the README has no section {heading}"
+    _, found, rest = ("\n" + text).partition(f"\n{heading}\n")
+    assert found, f"{page} has no section {heading}"
     end = re.search(rf"^#{{1,{len(level)}}} ", rest, re.MULTILINE)
     return rest[: end.start()] if end else rest
 
 
-def readme_commands(heading: str) -> list[str]:
+def page_commands(page: str, heading: str) -> list[str]:
     """Return the commands of a section's shell blocks, line by line."""
     blocks = re.findall(
-        r"^```sh\n(.*?)^```", readme_section(heading), re.MULTILINE | re.DOTALL
+        r"^```sh\n(.*?)^```", page_section(page, heading), re.MULTILINE | re.DOTALL
     )
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def clone_commands(heading: str) -> list[str]:
+def clone_commands(page: str, heading: str) -> list[str]:
     """Return the commands of a section's text that name a clone of the template."""
-    commands = re.findall(r"`([^`\n]+)`", readme_section(heading))
+    commands = re.findall(r"`([^`\n]+)`", page_section(page, heading))
     return [
         each
         for each in commands
@@ -131,5 +131,5 @@ def clone_commands(heading: str) -> list[str]:
 
 
 def localised(command: str, template: Path) -> str:
-    """Return a command of the README with a local template for the published one."""
+    """Return a command of a page with a local template for the published one."""
     return PUBLISHED.sub(lambda _: str(template), command)

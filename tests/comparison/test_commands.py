@@ -10,7 +10,7 @@ from lab.clones import (
     copy_template,
     localised,
     new_checkout,
-    readme_commands,
+    page_commands,
     run,
     tagged_template,
 )
@@ -39,7 +39,7 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
     template = tagged_template(tmp_path / "published" / "cookiecutter-fastapi-postgres")
     work = tmp_path / "work"
     work.mkdir()
-    clone, *presets = readme_commands("## Environments")[:2]
+    clone, *presets = page_commands("docs/environments.md", "# Environments")[:2]
     run(work, "sh", "-ec", localised(clone, template))
     cloned = work / "cookiecutter-fastapi-postgres"
     for command in presets:
@@ -47,7 +47,7 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
         run(cloned, "sh", "-ec", localised(command, template))
     assert (work / "my-service" / "docker-compose.yml").is_file()
     new_checkout(work / "my-service")
-    commands = readme_commands("### Compare")
+    commands = page_commands("docs/environments.md", "## Compare")
     assert len(commands) == len(set(commands))
     for command in commands:
         assert command.startswith("uv run compare.py ")

@@ -41,6 +41,6 @@ def test_copy_is_lost_and_a_clone_renders(
     assert tree_of(work / "second" / "my-service") == bake().tree()
 
 
-def test_readme_says_so() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "With `--no-input` it deletes its copy of the template" in readme
+def test_page_says_so() -> None:
+    page = (ROOT / "docs" / "render.md").read_text(encoding="utf-8")
+    assert "With `--no-input` it deletes its copy of the template" in page

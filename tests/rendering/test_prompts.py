@@ -25,8 +25,8 @@ from lab.clones import (
     copy_template,
     localised,
     new_checkout,
-    readme_commands,
-    readme_section,
+    page_commands,
+    page_section,
     run,
     tagged_template,
 )
@@ -155,7 +155,9 @@ def test_answers_are_kept_where_the_folder_exists(tmp_path: Path) -> None:
     assert dialogue.end() == 1
     assert '"orders" directory already exists' in words(dialogue.plain())
     assert list((dialogue.output / "orders").iterdir()) == []
-    (options,) = re.findall(r"`(--replay .*?)`", readme_section("## Render a service"))
+    (options,) = re.findall(
+        r"`(--replay .*?)`", page_section("docs/render.md", "# Render a service")
+    )
     options = options.replace("ELSEWHERE", "elsewhere")
     again = f"cookiecutter {shlex.quote(str(ROOT))} {options}"
     completed = shell([again], dialogue.output, HOME=str(dialogue.folder))
@@ -222,17 +224,17 @@ def test_picture_shows_every_question_and_the_closing_message() -> None:
     assert "docker compose up --build" in text
 
 
-def test_picture_is_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"]({PICTURE.relative_to(ROOT).as_posix()})" in readme
+def test_picture_is_shown() -> None:
+    page = (ROOT / "docs" / "render.md").read_text(encoding="utf-8")
+    assert f"]({PICTURE.name})" in page
 
 
 def test_closing_message_is_also_in_the_readme(defaults: Dialogue) -> None:
     """Also where cruft renders, which prints none."""
     start = printed_commands(defaults.plain())[:3]
-    _, *rest = readme_commands("## Render a service")
+    _, *rest = page_commands("README.md", "## Render a service")
     assert rest[: len(start)] == start
-    update = readme_section("### Update")
+    update = page_section("docs/update.md", "# Update")
     assert all(f"`{command}`" in update for command in start)
 
 
@@ -242,7 +244,7 @@ def test_closing_message_is_also_in_the_readme(defaults: Dialogue) -> None:
 @pytest.mark.everything
 def test_readme_renders_with_questions(tmp_path: Path) -> None:
     """As it stands there, with a local template and Enter for every question."""
-    command, *_ = readme_commands("## Render a service")
+    command, *_ = page_commands("README.md", "## Render a service")
     template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
     work = make(tmp_path / "work")
     enter = "\n" * len(PUBLIC)
@@ -252,7 +254,7 @@ def test_readme_renders_with_questions(tmp_path: Path) -> None:
 
 
 def test_readme_renders_without_questions(tmp_path: Path) -> None:
-    *_, command = readme_commands("## Render a service")
+    *_, command = page_commands("README.md", "## Render a service")
     template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")
     work = make(tmp_path / "work")
     run(work, "sh", "-ec", localised(command, template))
@@ -265,7 +267,9 @@ def test_readme_renders_without_questions(tmp_path: Path) -> None:
 @pytest.mark.everything
 def test_readme_renders_from_a_clone(tmp_path: Path) -> None:
     """As it stands there, beside a clone that has no tag, before anything is published."""
-    commands = clone_commands("## Render a service")
+    commands = clone_commands("README.md", "## Render a service") + clone_commands(
+        "docs/render.md", "# Render a service"
+    )
     assert len(commands) == len(["with questions", "without"])
     new_checkout(copy_template(tmp_path / "cookiecutter-fastapi-postgres"))
     for command in commands:

@@ -17,7 +17,7 @@ from lab.clones import (
     git,
     localised,
     new_checkout,
-    readme_commands,
+    page_commands,
     run,
     tagged_template,
 )
@@ -289,7 +289,7 @@ def test_recipe_of_the_readme(tmp_path: Path, database: str) -> None:
     service = service.rename(tmp_path / service.name)
     (service / "notes.txt").write_text("our own")
     commit(service, "Notes")
-    commands = readme_commands("### Regenerate")
+    commands = page_commands("docs/regenerate.md", "# Regenerate")
     assert "compare.py --check" in commands[0]
     printed = ""
     for command in commands:

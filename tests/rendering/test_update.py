@@ -20,7 +20,7 @@ from lab.clones import (
     git,
     localised,
     new_checkout,
-    readme_commands,
+    page_commands,
     run,
     tagged_template,
 )
@@ -417,9 +417,9 @@ def test_commands_of_the_readme(
     template: Path, tmp_path: Path, from_clone: bool
 ) -> None:
     """Each as it stands there, with a local template, also before a tag exists."""
-    create, link, check, diff, renew = readme_commands("### Update")
+    create, link, check, diff, renew = page_commands("docs/update.md", "# Update")
     if from_clone:
-        create, link = clone_commands("### Update")
+        create, link = clone_commands("docs/update.md", "# Update")
         git(template, "tag", "--delete", VERSION)
     questions = "\n" * len([name for name in QUESTIONS if not name.startswith("_")])
     printed = readme_run(create, template, tmp_path, text=questions)
@@ -446,7 +446,9 @@ def readme_run(command: str, template: Path, folder: Path, text: str = "") -> st
 
 def test_readme_needs_no_tag() -> None:
     """Nobody has made one while the template is new."""
-    commands = readme_commands("### Update") + clone_commands("### Update")
+    commands = page_commands("docs/update.md", "# Update") + clone_commands(
+        "docs/update.md", "# Update"
+    )
     assert not [command for command in commands if "--checkout" in command]
 
 

@@ -70,7 +70,7 @@ def reply(client: httpx2.Client, method: str, path: str) -> Reply:
     body = {"name": "Ada", "email": f"user{next(emails)}@example.com"}
     response = client.request(
         method.upper(),
-        path.format(user_id=1),
+        path.format(user_id=1, team_id=1),
         json=body,
         headers={"Connection": "close"},
     )
