@@ -64,7 +64,7 @@ async def main():
         for _ in range(8):
             await first.execute(text("SELECT id, name FROM users"))
             await first.commit()
-        await second.execute(text("ALTER TABLE users ALTER id TYPE bigint"))
+        await second.execute(text("ALTER TABLE users ALTER id TYPE integer"))
         await second.commit()
         await first.execute(text("SELECT id, name FROM users"))
         await first.commit()

@@ -281,6 +281,10 @@ def test_missing_value_is_a_mistake_of_the_service(extended: Extended) -> None:
     extended.logs("null value in column")
 
 
+def test_bug_after_a_conflict_is_a_mistake_of_the_service(extended: Extended) -> None:
+    assert extended.client.post("/week/bug-after-conflict").status_code == 500
+
+
 def test_too_many_parameters_are_a_mistake_of_the_service(extended: Extended) -> None:
     assert extended.client.get("/week/parameters").status_code == 500
 

@@ -91,8 +91,9 @@ class Application(FastAPI):
         try:
             await super().__call__(scope, receive, hold_errors)
         except Exception as error:
-            # Starlette raises RuntimeError where a mounted application has answered.
-            cause = error.__cause__ if isinstance(error, RuntimeError) else error
+            # So Starlette says that a mounted application has answered the error.
+            answered = "response already started" in str(error)
+            cause = error.__cause__ if answered else error
             response = None if started else database_error_response(cause)
             if response is not None:
                 await response(scope, receive, send)
@@ -130,10 +131,10 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
         logger.info("refused: %s", first_line(error))
         return JSONResponse({"detail": CONFLICTS[sqlstate]}, status.HTTP_409_CONFLICT)
     if sqlstate.startswith(tuple(REFUSED_VALUES)) or is_refused_value(error.orig):
-        logger.info("refused: %s", first_line(error))
+        logger.info("refused a value: SQLSTATE %s", sqlstate)
+        problem = {"type": "database", "loc": [], "msg": "The database refuses it."}
         return JSONResponse(
-            {"detail": "The database does not take this value."},
-            status.HTTP_422_UNPROCESSABLE_CONTENT,
+            {"detail": [problem]}, status.HTTP_422_UNPROCESSABLE_CONTENT
         )
     if (
         sqlstate.startswith(tuple(OUTAGES))

@@ -7,6 +7,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from app.core import database
+from app.routers import health
 from tests.conftest import postgres_engine
 
 
@@ -29,6 +30,23 @@ async def test_database_refuses(offline_client: AsyncClient) -> None:
     assert response.status_code == 503
     assert response.json() == {"status": "unhealthy", "database": "unavailable"}
     assert int(response.headers["retry-after"]) > 0
+
+
+async def test_probes_share_a_check(
+    offline_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[None] = []
+
+    async def check() -> None:
+        checks.append(None)
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(health, "select_one", check)
+    probes = [offline_client.get("/health/db") for _ in range(10)]
+    responses = await asyncio.gather(*probes)
+
+    assert {response.status_code for response in responses} == {200}
+    assert len(checks) == 1
 
 
 async def test_database_is_silent(

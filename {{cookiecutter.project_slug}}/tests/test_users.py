@@ -5,6 +5,8 @@ from datetime import datetime
 import pytest
 from httpx2 import AsyncClient
 
+from app.core.session import session_scope
+from app.routers.users import find_user
 from tests import needs_postgres
 
 ADA = {"name": "Ada Lovelace", "email": "Ada@Example.com"}
@@ -68,6 +70,18 @@ async def test_update_leaves_a_trace(client: AsyncClient) -> None:
     user = (await client.get(f"/users/{user_id}")).json()
     assert user["updated_at"] > created["updated_at"]
     assert user["created_at"] == created["created_at"]
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_locked_user_is_read_anew(client: AsyncClient) -> None:
+    user_id = await create(client, "ada")
+
+    async with session_scope() as session:
+        await find_user(session, user_id)
+        await client.patch(f"/users/{user_id}", json={"name": "Eve"})
+        user = await find_user(session, user_id, lock=True)
+
+    assert user.name == "Eve"
 
 
 async def test_delete(client: AsyncClient) -> None:

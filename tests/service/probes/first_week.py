@@ -20,6 +20,7 @@ from fastapi import (
 )
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from app.core.database import engine
@@ -218,6 +219,15 @@ async def write_value(kind: str, session: SessionDep) -> None:
     elif kind == "null":
         fields["name"] = None
     session.add(User(**fields))
+
+
+@router.post("/bug-after-conflict")
+async def hide_conflict(session: SessionDep) -> None:
+    """Fail because of a bug, in the place where a conflict is handled."""
+    try:
+        await session.execute(text("DO $$BEGIN RAISE unique_violation; END$$"))
+    except IntegrityError as error:
+        raise RuntimeError from error
 
 
 @router.get("/parameters")

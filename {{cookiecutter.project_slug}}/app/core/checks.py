@@ -20,7 +20,8 @@ from app.core import driver
 from app.core.config import settings
 {%- endif %}
 
-# The server has gone, has become another one, or is in doubt about itself:
+# The server has gone, has become another one, or is in doubt about itself. What such a
+# request is answered stands in app/errors.py.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 SPOILED = ("08", "25006", "25P03", "25P04", "57P", "58", "XX")
 

@@ -51,7 +51,7 @@ async def read_team(team_id: Key, session: ReadSessionDep) -> Team:
 )
 async def delete_team(team_id: Key, session: SessionDep) -> None:
     """Delete a team that has no users."""
-    team = await session.get(Team, team_id)
+    team = await session.get(Team, team_id, with_for_update=True)
     if team is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such team.")
     await session.delete(team)

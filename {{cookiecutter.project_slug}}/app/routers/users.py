@@ -18,6 +18,7 @@ router = APIRouter(prefix="/users", tags=["users"], responses=RESPONSES)
 
 # Built once: `session.get` builds its query anew for every request.
 BY_ID = select(User).where(col(User.id) == bindparam("user_id"))
+LOCKED_BY_ID = BY_ID.with_for_update().execution_options(populate_existing=True)
 
 
 @router.post(
@@ -65,7 +66,9 @@ async def update_user(user_id: Key, changes: UserUpdate, session: SessionDep) ->
 
 
 @router.delete(
-    "/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=NOT_FOUND
+    "/{user_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=NOT_FOUND | CONFLICT,
 )
 async def delete_user(user_id: Key, session: SessionDep) -> None:
     """Delete a user."""
@@ -75,9 +78,10 @@ async def delete_user(user_id: Key, session: SessionDep) -> None:
 async def find_user(session: AsyncSession, user_id: int, *, lock: bool = False) -> User:
     """Return the user; raises HTTPException 404 if there is none.
 
-    With `lock`, nobody else changes or deletes the user until this request ends.
+    With `lock`, nobody else changes or deletes the user until this request ends, and
+    what the request has read of the user before is read anew.
     """
-    query = BY_ID.with_for_update() if lock else BY_ID
+    query = LOCKED_BY_ID if lock else BY_ID
     user = (await session.exec(query, params={"user_id": user_id})).one_or_none()
     if user is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such user.")
