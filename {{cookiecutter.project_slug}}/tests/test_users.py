@@ -77,11 +77,12 @@ async def test_locked_user_is_read_anew(client: AsyncClient) -> None:
     user_id = await create(client, "ada")
 
     async with session_scope() as session:
-        await find_user(session, user_id)
+        read = await find_user(session, user_id)
         await client.patch(f"/users/{user_id}", json={"name": "Eve"})
-        user = await find_user(session, user_id, lock=True)
+        locked = await find_user(session, user_id, lock=True)
 
-    assert user.name == "Eve"
+    assert read is locked
+    assert locked.name == "Eve"
 
 
 async def test_delete(client: AsyncClient) -> None:
