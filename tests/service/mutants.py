@@ -297,6 +297,13 @@ MUTANTS = {
         {},
         on_postgres=True,
     ),
+    "stale-lock": Mutant(
+        "app/routers/users.py",
+        ".execution_options(populate_existing=True)",
+        "",
+        "test_users.test_locked_user_is_read_anew",
+        {},
+    ),
     "read-only-is-500": Mutant(
         ERRORS,
         '    "25006": "read only SQL transaction",\n',
