@@ -197,7 +197,7 @@ def test_renamed_project_is_as_rendered(
 
 MODELS = "app/models/base.py"
 DEFECTS = {
-    "format": (FORMAT, MODELS, "MAX_KEY = 2**63 - 1", "MAX_KEY = 2 ** 63 - 1"),
+    "format": (FORMAT, MODELS, "MAX_KEY = 2**53 - 1", "MAX_KEY = 2 ** 53 - 1"),
     "blank-line": (FORMAT, MODELS, "MAX_KEY =", "\n\n\nMAX_KEY ="),
     "quotes": (FORMAT, "tests/test_users.py", '"Ada Lovelace"', "'Ada Lovelace'"),
     "unused-import": (LINT, MODELS, "from typing", "import json\nfrom typing"),
@@ -209,11 +209,11 @@ DEFECTS = {
         "",
     ),
     "commented-code": (LINT, MODELS, "MAX_KEY =", "# MAX_KEY = 1\nMAX_KEY ="),
-    "unused-noqa": (LINT, MODELS, "2**63 - 1", "2**63 - 1  # noqa: F401"),
+    "unused-noqa": (LINT, MODELS, "2**53 - 1", "2**53 - 1  # noqa: F401"),
     "print": (LINT, MODELS, "    return datetime", "    print()\n    return datetime"),
     "wrong-type": (TYPES, MODELS, "return datetime.now(UTC)", "return 1"),
     "no-annotation": (TYPES, MODELS, "def utc_now() -> datetime:", "def utc_now():"),
-    "unused-ignore": (TYPES, MODELS, "2**63 - 1", "2**63 - 1  # type: ignore"),
+    "unused-ignore": (TYPES, MODELS, "2**53 - 1", "2**53 - 1  # type: ignore"),
     "type-in-tests": (TYPES, "tests/test_users.py", "return int(", "return str("),
     "type-in-alembic": (
         TYPES,

@@ -136,13 +136,13 @@ async def test_invalid_user(client: AsyncClient, body: bytes) -> None:
     assert "detail" in created.json()
 
 
-@pytest.mark.parametrize("user_id", ["0", "-1", f"{2**63}", "9" * 5000, "x", "%00"])
+@pytest.mark.parametrize("user_id", ["0", "-1", f"{2**53}", "9" * 5000, "x", "%00"])
 async def test_invalid_id(client: AsyncClient, user_id: str) -> None:
     assert (await client.get(f"/users/{user_id}")).status_code == 422
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "after=-1", f"after={2**63}"]
+    "query", ["limit=0", "limit=101", "limit=x", "after=-1", f"after={2**53}"]
 )
 async def test_invalid_paging(client: AsyncClient, query: str) -> None:
     assert (await client.get(f"/users?{query}")).status_code == 422

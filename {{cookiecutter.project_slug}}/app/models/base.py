@@ -21,7 +21,9 @@ SQLModel.metadata.naming_convention = {
 KeyType = BigInteger().with_variant(Integer, "sqlite")
 Timestamp = DateTime(timezone=True)
 
-MAX_KEY = 2**63 - 1
+# The largest integer that all readers of JSON understand, and that OpenAPI can name:
+# https://www.rfc-editor.org/rfc/rfc8259#section-6
+MAX_KEY = 2**53 - 1
 Key = Annotated[int, Field(ge=1, le=MAX_KEY)]
 
 # PostgreSQL stores no NUL characters.
