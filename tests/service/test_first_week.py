@@ -121,6 +121,8 @@ def extended(
             DATABASE_URL=database.url,
             DB_POOL_TIMEOUT=str(POOL_TIMEOUT),
             DB_MAX_CONNECTIONS="15",
+            DB_POOL_SIZE="15",  # All stay: one that ends has ended for a reason.
+            DB_MAX_OVERFLOW="0",
         ) as service,
         httpx2.Client(base_url=service.url, timeout=30, limits=limits) as client,
     ):

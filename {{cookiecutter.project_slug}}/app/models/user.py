@@ -9,9 +9,10 @@ from sqlmodel import Field, SQLModel
 
 from app.models.base import Key, KeyType, Name, Timestamp, utc_now
 
-# PostgreSQL stores no NUL characters.
+# Not \s, of which each reader of the OpenAPI document has an idea of its own.
 Email = Annotated[
-    str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+    str,
+    StringConstraints(max_length=254, pattern=r"^[^@\x00-\x20]+@[^@\x00-\x20]+$"),
 ]
 
 
