@@ -168,7 +168,7 @@ def renamed(project: Project, slug: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.pairwise
+@pytest.mark.everything
 @each_service
 def test_every_length_of_slug(
     bake: Bakery, check: Check, variant: Variant, tmp_path: Path
