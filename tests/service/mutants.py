@@ -103,14 +103,14 @@ MUTANTS = {
     ),
     "overflow-kept-for-ever": Mutant(
         POOL,
-        "                longest_idle.close()\n",
+        "                longest_idle.invalidate()\n",
         "                self.idle.append((since, longest_idle))\n",
         "test_pool.test_pool_shrinks_to_its_size",
         POOLED,
     ),
     "disposed-but-open": Mutant(
         POOL,
-        "            self.idle.popleft()[1].close()\n",
+        "            self.idle.popleft()[1].invalidate()\n",
         "            self.idle.popleft()\n",
         "test_pool.test_disposed_pool_is_empty",
         POOLED,
