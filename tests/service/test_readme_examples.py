@@ -12,10 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from lab.copies import working_copy
 from lab.migrations import migrate
 from lab.prepared import chosen
-from lab.projects import Project
 from lab.servers import Database, Server
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import Variant
@@ -61,11 +59,10 @@ def backend_states(database: Database) -> list[str]:
 def test_examples_under_load(
     variant: Variant,
     environment: ServiceEnvironment,
-    project: Project,
+    path: Path,
     postgres: Server,
     tmp_path: Path,
 ) -> None:
-    path = working_copy(project, tmp_path)
     add_examples(path)
     environment.run(path, "ruff", "check", "app/main.py")
     environment.run(path, "mypy", "app")

@@ -67,12 +67,6 @@ def check(mypy_cache: Path, environments: Callable[[str], ServiceEnvironment]) -
     return run
 
 
-@pytest.fixture
-def copy(project: Project, tmp_path: Path) -> Path:
-    """Return a copy of the project of every variant."""
-    return working_copy(project, tmp_path)
-
-
 def python_files(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py"))
 
@@ -91,26 +85,26 @@ each_service = pytest.mark.parametrize(
 
 
 @each_service
-def test_format(check: Check, variant: Variant, copy: Path) -> None:
-    completed = check(variant.driver, copy, FORMAT)
+def test_format(check: Check, variant: Variant, path: Path) -> None:
+    completed = check(variant.driver, path, FORMAT)
     assert passes(completed), completed.stdout
     formatted = re.match(r"(\d+) files? already formatted", completed.stdout)
     assert formatted
-    assert int(formatted[1]) >= len(python_files(copy))
+    assert int(formatted[1]) >= len(python_files(path))
 
 
 @each_service
-def test_lint(check: Check, variant: Variant, copy: Path) -> None:
-    completed = check(variant.driver, copy, LINT)
+def test_lint(check: Check, variant: Variant, path: Path) -> None:
+    completed = check(variant.driver, path, LINT)
     assert passes(completed), completed.stdout
 
 
 @pytest.mark.pairwise
 @each_service
-def test_types(check: Check, variant: Variant, copy: Path) -> None:
-    completed = check(variant.driver, copy, TYPES)
+def test_types(check: Check, variant: Variant, path: Path) -> None:
+    completed = check(variant.driver, path, TYPES)
     assert passes(completed), completed.stdout
-    count = len(python_files(copy))
+    count = len(python_files(path))
     assert completed.stdout == f"Success: no issues found in {count} source files\n"
 
 
