@@ -16,7 +16,8 @@ from lab.variants import CHOICES, PUBLIC, QUESTIONS, ROOT, SWITCHES
 COLUMNS, ROWS = 100, 60
 SECONDS = 60
 COLOUR = r"(?:\x1b\[[0-9;]*m)*"
-PROMPT_END = rf"\){COLOUR}: "
+# Rich drops the last space of a line that is full.
+PROMPT_END = rf"\){COLOUR}:(?: |$)"
 
 
 class Dialogue:
