@@ -30,9 +30,12 @@ def closing_message(answers: Mapping[str, object]) -> str:
 
 def fill_in(answers: Mapping[str, object]) -> list[str]:
     """Name the settings that have no default."""
-    if answers["database"] != "neon":
+    databases = answers["_databases"]
+    assert isinstance(databases, dict)  # noqa: S101 (the hook before this one has checked)
+    variables = databases[answers["database"]]["fill_in"]
+    if not variables:
         return []
-    return ["", "Fill in NEON_POOLED_URL and NEON_DIRECT_URL in .env. Then:", ""]
+    return ["", f"Fill in {' and '.join(variables)} in .env. Then:", ""]
 
 
 def start(answers: Mapping[str, object]) -> list[str]:

@@ -18,11 +18,12 @@ import os
 import re
 import sys
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Answers = Mapping[str, object]
 
-# The variables of cookiecutter.json. A test compares them with the file.
+# The variables of cookiecutter.json, of which the hook is given the table of databases
+# but no other choices. A test compares them with the file.
 TEXTS = {
     "project_name": "My Service",
     "description": "A FastAPI service on PostgreSQL.",
@@ -30,7 +31,6 @@ TEXTS = {
     "email": "you@example.com",
 }
 CHOICES = {
-    "database": ["postgres", "neon", "pgbouncer"],
     "pool": ["auto", "nullpool", "queuepool"],
     "driver": ["asyncpg", "psycopg"],
     "postgres_version": ["18", "17", "16"],
@@ -98,8 +98,10 @@ def check(answers: Answers) -> list[Problem]:
 def check_answer(variable: str, answers: Answers) -> Iterator[Problem]:
     """Check one answer by the rules of its kind."""
     value = answers.get(variable)
+    if variable == "database":
+        return check_choice(variable, value, databases(answers))
     if variable in CHOICES:
-        return check_choice(variable, value)
+        return check_choice(variable, value, CHOICES[variable])
     if variable in SWITCHES:
         return check_switch(variable, value)
     if variable in TEXTS:
@@ -107,10 +109,17 @@ def check_answer(variable: str, answers: Answers) -> Iterator[Problem]:
     return check_slug(variable, value, answers.get("project_name"))
 
 
-def check_choice(variable: str, value: object) -> Iterator[Problem]:
+def databases(answers: Answers) -> list[str]:
+    """Return the names in the template's table; of an older replay file, none."""
+    table = answers.get("_databases")
+    return [*table] if isinstance(table, Mapping) else []
+
+
+def check_choice(
+    variable: str, value: object, choices: Sequence[str]
+) -> Iterator[Problem]:
     """Check that a choice is one of the listed values."""
-    choices = CHOICES[variable]
-    if value not in choices:
+    if choices and value not in choices:
         import difflib  # noqa: PLC0415 (seldom needed)
 
         close = difflib.get_close_matches(str(value).lower(), choices, n=1)
@@ -216,15 +225,18 @@ def suggest_slug(*sources: object) -> str:
 
 def check_derived(answers: Answers) -> Iterator[Problem]:
     """Check that the derived values are those of these answers."""
+    suggestion = (
+        "give the answers as key=value or with --config-file, not in a replay file"
+    )
+    if not databases(answers):
+        rule = "must be this template's table: the replay file is of another version"
+        yield Problem("_databases", answers.get("_databases"), rule, suggestion)
     value = answers.get("__derived_from")
     sources = ("database", "pool", "postgres_version")
     if value != ", ".join(str(answers.get(source)) for source in sources):
         rule = (
             "must match database, pool and postgres_version, as the values derived from them must: "
             "an edited replay file keeps the old ones"
-        )
-        suggestion = (
-            "give the answers as key=value or with --config-file, not in a replay file"
         )
         yield Problem("__derived_from", value, rule, suggestion)
 

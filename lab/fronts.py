@@ -63,13 +63,37 @@ class TlsFront(Listener):
             await reader.readexactly(SSL_REQUEST_BYTES)
             writer.write(b"S")
             await writer.start_tls(self.context)
-            to_reader, to_writer = await asyncio.open_connection(*self.target)
-            await asyncio.gather(hand_on(reader, to_writer), hand_on(to_reader, writer))
+            await self.exchange(reader, writer)
+
+    async def exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Hand on what both sides say."""
+        to_reader, to_writer = await asyncio.open_connection(*self.target)
+        await asyncio.gather(hand_on(reader, to_writer), hand_on(to_reader, writer))
+
+
+class DirectTlsFront(TlsFront):
+    """Takes clients that begin with TLS, as `sslnegotiation=direct` makes them."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        """Forward to `host` and `port`."""
+        super().__init__(host, port, context)
+        self.tls = context
+
+    async def forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Forward in both directions."""
+        with suppress(OSError, asyncio.CancelledError):
+            await self.exchange(reader, writer)
 
 
 @contextmanager
-def tls_front(host: str, port: int, context: ssl.SSLContext) -> Iterator[TlsFront]:
-    """Run a TlsFront in a thread of its own."""
-    front = TlsFront(host, port, context)
+def tls_front(
+    host: str, port: int, context: ssl.SSLContext, *, direct: bool = False
+) -> Iterator[TlsFront]:
+    """Run a front in a thread of its own."""
+    front = (DirectTlsFront if direct else TlsFront)(host, port, context)
     with listening(front):
         yield front

@@ -1,6 +1,7 @@
 """A TCP server of the tests' own, in a thread of its own."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ BACKLOG = 512  # Of clients that connect at the same moment.
 
 class Listener:
     """Listens on a free port of this machine; `forward` serves each connection."""
+
+    tls: ssl.SSLContext | None = None  # For clients that begin with TLS.
 
     def __init__(self, host: str, port: int) -> None:
         """Stand before the server at `host` and `port`."""
@@ -23,7 +26,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = await asyncio.start_server(
-            self.forward, "127.0.0.1", 0, backlog=BACKLOG
+            self.forward, "127.0.0.1", 0, backlog=BACKLOG, ssl=self.tls
         )
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()

@@ -14,7 +14,7 @@ from lab.variants import CHOICES, VARIANTS, Variant
 DATABASES = CHOICES["database"]
 POOLS = [pool for pool in CHOICES["pool"] if pool != "auto"]
 DRIVERS = CHOICES["driver"]
-# What leaves a driver's statement caches on, in `app/core/database.py`.
+# What leaves a driver's statement caches on, in `app/core/driver.py`.
 CACHES_ON = {
     "asyncpg": [
         ('        "statement_cache_size": 0,\n', ""),

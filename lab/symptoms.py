@@ -98,13 +98,13 @@ class Laboratory:
         return database.url
 
     def project(self, variant: Variant, *changes: tuple[str, str]) -> Path:
-        """Return a project; `changes` are made in `app/core/database.py` of a copy."""
+        """Return a project; `changes` are made in `app/core/driver.py` of a copy."""
         project = self.bake(variant)
         if not changes:
             return project.path
         copy = self.copy(project)
         for change in changes:
-            replace_once(copy / "app" / "core" / "database.py", *change)
+            replace_once(copy / "app" / "core" / "driver.py", *change)
         return copy
 
     def copy(self, project: Project) -> Path:

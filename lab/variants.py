@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
-QUESTIONS: dict[str, object] = json.loads(
+QUESTIONS: dict[str, Any] = json.loads(
     (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
 )
 CHOICES: dict[str, list[str]] = {
@@ -21,8 +22,7 @@ TEXTS = [
 SWITCHES = [name for name, value in QUESTIONS.items() if isinstance(value, bool)]
 PUBLIC = [name for name in QUESTIONS if not name.startswith("_")]
 
-# What `pool=auto` means for each database.
-AUTOMATIC_POOLS = {"postgres": "queuepool", "neon": "nullpool", "pgbouncer": "nullpool"}
+DATABASES: dict[str, Any] = QUESTIONS["_databases"]  # The facts of each.
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Variant:
     @property
     def pooled_endpoint(self) -> bool:
         """Tell whether requests go through a pooler."""
-        return self.database != "postgres"
+        return bool(DATABASES[self.database]["pooler"])
 
     @property
     def local_database(self) -> bool:
         """Tell whether Compose runs the database."""
-        return self.database != "neon"
+        return "db" in DATABASES[self.database]["services"]
 
     @property
     def automatic_pool(self) -> bool:
         """Tell whether `pool=auto` leads to this pool."""
-        return AUTOMATIC_POOLS[self.database] == self.pool
+        return bool(DATABASES[self.database]["pool"] == self.pool)
 
     def __str__(self) -> str:
         """Return the id, which pytest shows."""

@@ -170,14 +170,14 @@ def local_url(host: str, port: int) -> str:
 
 
 def check_urls(stack: Stack) -> None:
-    """The API is given the pooled URL, and the direct one beside it to migrate with."""
+    """The API is given the pooled URL, and the direct one only if it has to migrate."""
     direct = {
         "postgres": {"DATABASE_URL": local_url("db", DIRECT_PORT)},
         "pgbouncer": {"DATABASE_URL_DIRECT": local_url("db", DIRECT_PORT)},
         "neon": {"DATABASE_URL_DIRECT": "${NEON_DIRECT_URL}"},
     }[stack.variant.database]
     pooled = {
-        "postgres": {},
+        "postgres": direct,
         "pgbouncer": {"DATABASE_URL": local_url("pgbouncer", POOLED_PORT)},
         "neon": {"DATABASE_URL": "${NEON_POOLED_URL}"},
     }[stack.variant.database]
@@ -186,7 +186,8 @@ def check_urls(stack: Stack) -> None:
         for name, value in stack.environment("api").items()
         if name.startswith("DATABASE_URL")
     }
-    assert api == pooled | direct
+    migrates = not stack.variant.migrate_service
+    assert api == pooled | (direct if migrates else {})
     if stack.variant.migrate_service:
         assert stack.environment("migrate") == direct | {"DB_CONNECT_TIMEOUT": None}
 

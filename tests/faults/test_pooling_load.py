@@ -168,7 +168,7 @@ def cached_project(migrating_project: Path, driver: str) -> Path:
     """Return the same copy with the statement caches left on, and nothing repeated."""
     core = migrating_project / "app" / "core"
     for change in CACHES_ON[driver]:
-        replace_once(core / "database.py", *change)
+        replace_once(core / "driver.py", *change)
     replace_once(core / "checks.py", "if not (repeatable and", "if not (False and")
     return migrating_project
 

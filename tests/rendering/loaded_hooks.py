@@ -11,7 +11,7 @@ import yaml
 from cookiecutter.utils import create_env_with_context
 
 from lab.projects import render
-from lab.variants import ROOT
+from lab.variants import QUESTIONS, ROOT
 
 HOOKS = ["pre_gen_project", "post_gen_project"]
 DEFAULTS: dict[str, object] = {
@@ -26,6 +26,7 @@ DEFAULTS: dict[str, object] = {
     "migrate_service": True,
     "postgres_version": "18",
     "python_version": "3.14",
+    "_databases": QUESTIONS["_databases"],
     "__derived_from": "postgres, auto, 18",
 }
 

@@ -15,6 +15,7 @@ from comparison.answers import complete
 from lab.projects import Bakery, Project
 from lab.variants import (
     CHOICES,
+    DATABASES,
     PUBLIC,
     QUESTIONS,
     ROOT,
@@ -72,7 +73,7 @@ def test_hook_imports_little_for_good_answers(name: str, tmp_path: Path) -> None
 def test_rules_match_the_questions(pre: Any) -> None:
     texts = {name: QUESTIONS[name] for name in TEXTS if name != "project_slug"}
     assert texts == pre.TEXTS
-    assert pre.CHOICES == CHOICES
+    assert {"database": [*DATABASES], **pre.CHOICES} == CHOICES
     assert {name: QUESTIONS[name] for name in SWITCHES} == pre.SWITCHES
     assert pre.ORDER == PUBLIC
 
@@ -337,7 +338,8 @@ def test_derived_values_must_match(pre: Any, value: object) -> None:
 
 def test_all_problems_are_reported(pre: Any) -> None:
     found = [found.variable for found in pre.check({})]
-    assert found == [*PUBLIC, "__derived_from"]
+    answerable = [name for name in PUBLIC if name != "database"]
+    assert found == [*answerable, "_databases", "__derived_from"]
 
 
 # The closing message
@@ -350,7 +352,8 @@ def test_closing_message(post: Any, variant: Variant) -> None:
     assert message.isascii()
     assert len(lines) < 20
     assert lines.index("cd my-service") < lines.index("cp .env.example .env")
-    assert ("NEON_" in message) == (variant.database == "neon")
+    for variable in DATABASES[variant.database]["fill_in"]:
+        assert variable in message
     assert ("docker compose up --build" in lines) == variant.migrate_service
     manual = [
         "docker compose build",

@@ -181,12 +181,12 @@ def test_left_behind_is_told_also_after_the_render(tmp_path: Path) -> None:
 def test_files_of_a_persons_own_stay(tmp_path: Path) -> None:
     """A file of one's own is not stale, even where another answer has its name."""
     service = checkout(tmp_path, BASE)
-    for name in ("notes.txt", "pgbouncer.ini", "app/core/neon.py"):
+    for name in ("notes.txt", "pgbouncer.ini", "tests/test_endpoint.py"):
         (service / name).write_text("our own")
     commit(service, "Our own")
     found = compare(str(service), f"{service},driver=psycopg").differences
     assert found.left_behind == ()
-    assert set(found.own) == {"notes.txt", "pgbouncer.ini", "app/core/neon.py"}
+    assert set(found.own) == {"notes.txt", "pgbouncer.ini", "tests/test_endpoint.py"}
     render_over(service, replace(BASE, driver="psycopg"))
     assert (service / "pgbouncer.ini").read_text() == "our own"
     assert git(service, "status", "--porcelain", "--", *found.own) == ""

@@ -15,8 +15,8 @@ from binaryornot.check import is_binary
 from lab.pairs import pairs_of_all
 from lab.projects import Bakery, Project, files_of, render, tree_of
 from lab.variants import (
-    AUTOMATIC_POOLS,
     CHOICES,
+    DATABASES,
     QUESTIONS,
     ROOT,
     SWITCHES,
@@ -54,6 +54,7 @@ ALWAYS = [
     "app/core/database.py",
     "app/core/database_url.py",
     "app/core/driver.py",
+    "app/core/endpoint.py",
     "app/core/environment.py",
     "app/core/fair_queue.py",
     "app/core/pool.py",
@@ -90,7 +91,7 @@ ALWAYS = [
 ]
 SOMETIMES: dict[str, Callable[[Variant], bool]] = {
     "pgbouncer.ini": lambda variant: variant.database == "pgbouncer",
-    "app/core/neon.py": lambda variant: variant.database == "neon",
+    "tests/test_endpoint.py": lambda variant: variant.pooled_endpoint,
     "tests/test_pool.py": lambda variant: variant.pool == "queuepool",
 }
 EXECUTABLE = ["scripts/migrate.sh"]
@@ -231,7 +232,7 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 @pytest.mark.parametrize("database", CHOICES["database"])
 def test_automatic_pool(bake: Bakery, database: str) -> None:
     automatic = bake(database=database, pool="auto")
-    explicit = bake(database=database, pool=AUTOMATIC_POOLS[database])
+    explicit = bake(database=database, pool=DATABASES[database]["pool"])
     assert without_answers(automatic.tree()) == without_answers(explicit.tree())
 
 

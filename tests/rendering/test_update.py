@@ -366,7 +366,7 @@ def test_answers_can_be_changed(template: Path, service: Path, tmp_path: Path) -
     assert files(service) == tree_of(
         cookiecutter_from(template, tmp_path / "fresh", answers)
     )
-    assert not (service / "app" / "core" / "neon.py").exists()
+    assert not (service / "pgbouncer.ini").exists()
 
 
 # A service that was made without cruft

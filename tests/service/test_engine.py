@@ -15,7 +15,7 @@ from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Server
 from lab.services import ServiceEnvironment, running_service
-from lab.variants import CHOICES, VARIANTS, Variant
+from lab.variants import CHOICES, DATABASES, VARIANTS, Variant
 from tests.service.probing import (
     PASSWORD,
     SLUG,
@@ -62,7 +62,7 @@ def expected_pool(variant: Variant) -> Report:
         "size": 5,
         "max_overflow": 10,
         "timeout": 30,
-        "recycle": 280 if variant.database == "neon" else 1800,
+        "recycle": DATABASES[variant.database]["recycle"],
     }
 
 
@@ -79,8 +79,8 @@ def expected_connect(
             "database": "app",
             "timeout": connect_timeout,
             "command_timeout": command_timeout,
-            "server_settings": {"application_name": SLUG},
-            "async_creator_fn": "app.core.driver.connect",
+            "dsn": f"postgresql://?application_name={SLUG}",
+            "async_creator_fn": ["app.core.driver.connect", 1],
         }
         if variant.pooled_endpoint:
             arguments["statement_cache_size"] = 0
@@ -183,7 +183,7 @@ def wrong_settings(variant: Variant) -> dict[str, Wrong]:
         "parameter": Wrong({name: f"{url}?sslmod=require"}, name, "remove it"),
         "sslmode": Wrong({name: f"{url}?sslmode=no-verify"}, name, "use one of"),
         "blank": Wrong({name: f"{url}?sslmode="}, name, "give it a value"),
-        "nameless": Wrong({name: f"{url}?pgbouncer"}, name, "remove it"),
+        "nameless": Wrong({name: f"{url}?sslmod"}, name, "remove it"),
         "port": Wrong({name: f"postgresql://app:{PASSWORD}@h:0/d"}, name, "correct it"),
         "host": Wrong(
             {name: f"postgresql://app:{PASSWORD}@h..x/d"}, name, "correct it"
@@ -199,16 +199,6 @@ def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     if variant.pool == "queuepool":
         for setting in list(TUNED)[:4]:
             wrong[setting] = Wrong({name: url, setting: "-1"}, setting, "greater than")
-    direct = "DATABASE_URL_DIRECT"  # The first of its names stands for both.
-    if variant.pooled_endpoint:
-        for alias in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED"):
-            mysql = url.replace("postgresql", "mysql")
-            wrong[alias] = Wrong({name: url, alias: mysql}, direct, "use postgresql://")
-    if variant.database == "neon":
-        for alias in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED"):
-            wrong[f"pooled-{alias}"] = Wrong(
-                {name: url, alias: NEON_POOLED + CONSOLE_QUERY}, direct, "Switch off"
-            )
     return wrong
 
 

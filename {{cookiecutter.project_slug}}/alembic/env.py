@@ -9,7 +9,6 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from alembic_postgresql_enum import Config as EnumConfig
 from alembic_postgresql_enum import set_configuration as compare_enums
-from pydantic import Field
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -17,27 +16,8 @@ from sqlmodel import SQLModel
 
 import app.models  # noqa: F401  (fills SQLModel.metadata)
 from app.core.driver import connect_arguments
-{%- if cookiecutter.database == 'neon' %}
-from app.core.environment import (
-    DIRECT_URL_NAMES,
-    DirectURLVariable,
-    EnvironmentSettings,
-    WholeSeconds,
-)
-{%- elif cookiecutter.database == 'pgbouncer' %}
-from app.core.environment import (
-    DIRECT_URL_NAMES,
-    DatabaseURLVariable,
-    EnvironmentSettings,
-    WholeSeconds,
-)
-{%- else %}
-from app.core.environment import (
-    DatabaseURLVariable,
-    EnvironmentSettings,
-    WholeSeconds,
-)
-{%- endif %}
+from app.core.endpoint import MigrationURL
+from app.core.environment import EnvironmentSettings, WholeSeconds
 
 if context.config.config_file_name is not None:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)
@@ -46,22 +26,8 @@ logger = getLogger("alembic.env")
 
 class MigrationSettings(EnvironmentSettings):
     """What migrations read from the environment. Times are in seconds."""
-{% if cookiecutter.database == 'neon' %}
-    database_url_direct: DirectURLVariable = Field(
-        validation_alias=DIRECT_URL_NAMES,
-        description="the direct URL from Neon's console, without -pooler in its host",
-    )
-{%- elif cookiecutter.database == 'pgbouncer' %}
-    database_url_direct: DatabaseURLVariable = Field(
-        validation_alias=DIRECT_URL_NAMES,
-        description="the server's own URL, past PgBouncer:"
-        " postgresql://USER:PASSWORD@HOST:5432/NAME",
-    )
-{%- else %}
-    database_url: DatabaseURLVariable = Field(
-        description="the server's URL: postgresql://USER:PASSWORD@HOST:5432/NAME"
-    )
-{%- endif %}
+
+    database_url: MigrationURL
     db_connect_timeout: WholeSeconds = 15
 
 
@@ -140,12 +106,11 @@ def limit_lock_waits(connection: Connection) -> None:
 async def run_online() -> None:
     """Connect to the database and migrate it."""
     settings = MigrationSettings.load()
-    database_url = settings.{{ cookiecutter.__direct_url_variable | lower }}
     engine = create_async_engine(
-        database_url.url,
+        settings.database_url.url,
         poolclass=NullPool,
         connect_args=connect_arguments(
-            database_url.parameters,
+            settings.database_url.parameters,
             application_name="{{ cookiecutter.project_slug }}-migrations",
             connect_timeout=settings.db_connect_timeout,
         ),

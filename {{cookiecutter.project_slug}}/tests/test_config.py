@@ -1,5 +1,7 @@
 """Wrong settings stop the service with a message that names variable and remedy."""
 
+from pathlib import Path
+
 import pytest
 
 from app.core.config import Settings
@@ -38,7 +40,8 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ),
         pytest.param(
             {"DATABASE_URL": f"{GOOD_URL}?sslmod=require"},
-            "DATABASE_URL has the unknown parameter 'sslmod': remove it",
+            "DATABASE_URL has the parameter 'sslmod', unknown to {{ cookiecutter.driver }}: remove it,"
+            " or correct it to sslmode",
             id="unknown-parameter",
         ),
         pytest.param(
@@ -51,27 +54,6 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
             "DB_COMMAND_TIMEOUT: Input should be less than or equal to 86400",
             id="endless",
         ),
-{%- if cookiecutter.__pooled_endpoint %}
-        pytest.param(
-            {"DATABASE_URL": GOOD_URL, "DATABASE_URL_DIRECT": "sqlite:///s3cret"},
-            "DATABASE_URL_DIRECT has the scheme sqlite://",
-            id="other-database-direct",
-        ),
-{%- endif %}
-{%- if cookiecutter.database == 'neon' %}
-        *(
-            pytest.param(
-                {
-                    "DATABASE_URL": GOOD_URL,
-                    name: "postgresql://app:s3cret@ep-a-1-pooler"
-                    ".eu-central-1.aws.neon.tech/app",
-                },
-                "DATABASE_URL_DIRECT names Neon's pooled endpoint (-pooler)",
-                id=f"pooled-{name}",
-            )
-            for name in ("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED")
-        ),
-{%- endif %}
     ],
 )
 def test_wrong_setting_stops_the_service(
@@ -90,16 +72,22 @@ def test_every_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for variable in ("DATABASE_URL", "DB_CONNECT_TIMEOUT", "DEBUG"):
         assert variable in str(stop.value)
-{%- if cookiecutter.__pooled_endpoint %}
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED"])
-def test_direct_url_has_two_names(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    settings = load(monkeypatch, DATABASE_URL=GOOD_URL, **{name: GOOD_URL})
+def test_setting_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "database_url"
+    secret.write_text(f"{GOOD_URL}\n")
 
-    assert settings.database_url_direct == settings.database_url
+    settings = load(monkeypatch, DATABASE_URL_FILE=str(secret))
+
+    assert settings.database_url.url.host == "db.example.com"
 
 
-def test_direct_url_is_not_derived(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(monkeypatch, DATABASE_URL=GOOD_URL).database_url_direct is None
-{%- endif %}
+def test_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL_FILE names no file"):
+        load(monkeypatch, DATABASE_URL_FILE="/none")
+
+
+def test_setting_and_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL is set, and"):
+        load(monkeypatch, DATABASE_URL=GOOD_URL, DATABASE_URL_FILE="/none")

@@ -1,4 +1,4 @@
-"""The engine is configured for {% if cookiecutter.database == 'neon' %}Neon's pooled endpoint{% elif cookiecutter.database == 'pgbouncer' %}PgBouncer in transaction mode{% else %}a direct connection{% endif %}."""
+"""How the engine connects and pools."""
 
 from typing import Any
 
@@ -59,8 +59,8 @@ def test_statements_are_not_logged() -> None:
 def test_application_name(connect_keywords: dict[str, Any]) -> None:
     name = "{{ cookiecutter.project_slug }}"
 {%- if cookiecutter.driver == 'asyncpg' %}
-    assert connect_keywords["server_settings"] == {"application_name": name}
-{%- else %}
+    assert connect_keywords["dsn"] == f"postgresql://?application_name={name}"
+{%- elif cookiecutter.driver == 'psycopg' %}
     assert connect_keywords["application_name"] == name
 {%- endif %}
 
@@ -69,7 +69,7 @@ def test_time_limits(connect_keywords: dict[str, Any]) -> None:
 {%- if cookiecutter.driver == 'asyncpg' %}
     assert connect_keywords["timeout"] == 15
     assert connect_keywords["command_timeout"] == 30
-{%- else %}
+{%- elif cookiecutter.driver == 'psycopg' %}
     assert connect_keywords["connect_timeout"] == 15
     assert connect_keywords["async_creator_fn"].args == (30,)
 {%- endif %}
@@ -80,7 +80,7 @@ def test_statements_are_not_cached(connect_keywords: dict[str, Any]) -> None:
 {%- if cookiecutter.driver == 'asyncpg' %}
     assert connect_keywords["statement_cache_size"] == 0
     assert connect_keywords["prepared_statement_cache_size"] == 0
-{%- else %}
+{%- elif cookiecutter.driver == 'psycopg' %}
     assert connect_keywords["prepare_threshold"] is None
 {%- endif %}
 {%- endif %}

@@ -1,20 +1,23 @@
 """URLs as people and hosting services write them."""
 {% if cookiecutter.driver == 'asyncpg' %}
 import ssl
-from pathlib import Path
-from typing import Any
-
-import pytest
-{%- else %}
-from pathlib import Path
-from typing import Any
-
-import certifi
-import pytest
 {%- endif %}
+from pathlib import Path
+from typing import Any
+{%- if cookiecutter.driver == 'asyncpg' %}
+from urllib.parse import parse_qsl
+{%- endif %}
+{% if cookiecutter.driver == 'psycopg' %}
+import certifi
+{%- endif %}
+import pytest
 
 from app.core.database_url import parse_database_url
+{%- if cookiecutter.driver == 'asyncpg' %}
 from app.core.driver import connect_arguments
+{%- elif cookiecutter.driver == 'psycopg' %}
+from app.core.driver import PARAMETERS, connect_arguments
+{%- endif %}
 
 CONSOLE_URL = (
     "postgresql://app:s3cret@db.example.com/app?sslmode=require&channel_binding=require"
@@ -23,7 +26,8 @@ CONSOLE_URL = (
 
 def arguments(query: str) -> dict[str, Any]:
     """What the driver is given for a URL that ends in `query`."""
-    target = parse_database_url(f"postgresql://app@db.example.com/app?{query}")
+    host = "" if "host=" in query else "db.example.com"
+    target = parse_database_url(f"postgresql://app@{host}/app?{query}")
     return connect_arguments(
         target.parameters, application_name="service", connect_timeout=15
     )
@@ -71,9 +75,9 @@ def test_host(address: str, host: str) -> None:
     [
         ("app:s3cret", "cannot be read as a URL"),
         ("postgresql://app:s3@cret@db/app", "cannot be read as a URL"),
-        ("postgresql://app:s3cret@db:port/app", "cannot be read as a URL"),
+        ("postgresql://app:s3cret@db:port/app", "has a port"),
         ("mongodb://app:s3cret@db/app", "use postgresql://"),
-        (f"{CONSOLE_URL}&pgbouncer=true", "unknown parameter 'pgbouncer'"),
+        (f"{CONSOLE_URL}&sslmod=x", "parameter 'sslmod', .* correct it to sslmode"),
         (f"{CONSOLE_URL}&sslmode=require", "sslmode more than once"),
         ("postgresql://db/app?sslmode=no-verify", "unknown sslmode"),
         ("postgresql://db/app?channel_binding=yes", "unknown channel_binding"),
@@ -83,13 +87,14 @@ def test_host(address: str, host: str) -> None:
         ("postgresql://db..example.com/app", "has a host"),
         ("postgresql://db%00/app", "cannot be read as a URL"),
         ("postgresql://db/app?sslmode=", "empty sslmode"),
-        ("postgresql://db/app?pgbouncer", "unknown parameter 'pgbouncer'"),
-{%- if cookiecutter.driver == 'asyncpg' %}
-        ("postgresql://one,two/app", "several hosts"),
-{%- endif %}
+        ("postgresql://db/app?schema=other", "parameter 'schema'"),
+        ("postgresql://one,two/app?port=1,2,3", "as many ports as hosts"),
         ("postgresql://app:x@y?s3cret=1@db/app", "cannot be read as a URL"),
         ("postgresql://db/app?sslmode=verify-full&sslrootcert=/none", "sslrootcert"),
         ("postgresql://db/app?sslmode=disable&channel_binding=require", "without TLS"),
+        ("postgresql://db/app?sslnegotiation=direct", "use sslmode=require"),
+        ("postgresql://db/app?sslcert=/none", "sslcert and sslkey: give both"),
+        ("postgresql://db/app?sslcert=/none&sslkey=/none", "cannot be read"),
     ],
 )
 def test_wrong_url(text: str, message: str) -> None:
@@ -97,27 +102,78 @@ def test_wrong_url(text: str, message: str) -> None:
         parse_database_url(text)
 
     assert "cret" not in str(error.value)
-{% if cookiecutter.driver == 'asyncpg' %}
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("one:5433,two/app", "one,two", "5433,5432"),
+        ("[::1]:5432,two:5433/app", "::1,two", "5432,5433"),
+        ("/app?host=one,two&port=5432,5433", "one,two", "5432,5433"),
+    ],
+)
+def test_several_hosts(address: str, host: str, port: str) -> None:
+    target = parse_database_url(f"postgresql://{address}")
+
+    assert target.url.host is None
+    assert target.parameters == {"host": host, "port": port}
+    assert target.hosts == host.split(",")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["pgbouncer=true&connection_limit=1", "supa=base-pooler.x", "schema=public"],
+)
+def test_other_libraries_parameters_are_left_out(
+    query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = parse_database_url(f"postgresql://db/app?{query}&sslmode=require")
+
+    assert target.parameters == {"sslmode": "require"}
+    assert query.partition("=")[0] in caplog.text
+
+
+def test_client_certificate_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLCERT", "/none")
+    monkeypatch.setenv("PGSSLKEY", "/none")
+
+    with pytest.raises(ValueError, match="sslcert or sslkey that cannot be read"):
+        parse_database_url("postgresql://db/app")
+{%- if cookiecutter.driver == 'asyncpg' %}
+
+
+def handed_on(query: str) -> dict[str, str]:
+    """The parameters that asyncpg reads by itself."""
+    given = parse_qsl(arguments(query)["dsn"].partition("?")[2])
+    return dict(given)
+
 
 def test_defaults() -> None:
-    assert arguments("") == {
-        "timeout": 15,
-        "server_settings": {"application_name": "service"},
-    }
+    assert handed_on("") == {"application_name": "service"}
+    assert arguments("")["timeout"] == 15
+    assert "ssl" not in arguments("")
 
 
-def test_url_wins_over_defaults() -> None:
-    query = "application_name=a+b&connect_timeout=3&options=endpoint%3Dep-a-1"
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"application_name": "a+b", "options": "endpoint=ep-a-1"},
+        {"sslmode": "disable"},
+        {"sslmode": "require", "sslnegotiation": "direct"},
+        {"host": "one,two", "port": "1,2", "target_session_attrs": "read-write"},
+    ],
+)
+def test_parameters_are_passed_on(given: dict[str, str]) -> None:
+    query = "&".join(f"{name}={value}" for name, value in given.items())
 
-    assert arguments(query) == {
-        "timeout": 3,
-        "server_settings": {"application_name": "a+b", "options": "endpoint=ep-a-1"},
-    }
+    assert handed_on(query) == {"application_name": "service"} | given
 
 
-@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require"])
-def test_mode_without_verification(mode: str) -> None:
-    assert arguments(f"sslmode={mode}")["ssl"] == mode
+def test_url_wins_over_the_default_timeout() -> None:
+    assert arguments("connect_timeout=3")["timeout"] == 3
+    assert handed_on("connect_timeout=3") == {"application_name": "service"}
 
 
 @pytest.mark.parametrize(
@@ -139,29 +195,38 @@ def test_verified_certificate(query: str, *, checks_host: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_root_certificate_is_verified_against(mode: str, tmp_path: Path) -> None:
+def test_root_certificate_must_be_one(mode: str, tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text(ssl.DER_cert_to_PEM_cert(b"not a certificate"))
 
     with pytest.raises(ValueError, match="sslrootcert"):
         arguments(f"sslmode={mode}&sslrootcert={ca_file}")
-{%- else %}
+{%- elif cookiecutter.driver == 'psycopg' %}
+
+
+def libpq(query: str) -> dict[str, Any]:
+    """The parameters that libpq is given."""
+    given = arguments(query)
+    return {name: given[name] for name in given if name in PARAMETERS}
+
 
 def test_defaults() -> None:
-    assert arguments("") == {"application_name": "service", "connect_timeout": 15}
+    assert libpq("") == {"application_name": "service", "connect_timeout": 15}
 
 
-def test_parameters_are_passed_on_as_given() -> None:
-    parameters = {
-        "application_name": "a+b",
-        "channel_binding": "require",
-        "connect_timeout": "3",
-        "options": "endpoint=ep-a-1",
-        "sslmode": "require",
-    }
-    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"application_name": "a+b", "channel_binding": "require"},
+        {"connect_timeout": "3", "options": "endpoint=ep-a-1", "sslmode": "require"},
+        {"gssencmode": "disable", "tcp_user_timeout": "5000", "keepalives_idle": "9"},
+        {"host": "one,two", "port": "1,2", "target_session_attrs": "read-write"},
+    ],
+)
+def test_parameters_are_passed_on(given: dict[str, str]) -> None:
+    query = "&".join(f"{name}={value}" for name, value in given.items())
 
-    assert arguments(query.replace("endpoint=", "endpoint%3D")) == parameters
+    assert libpq(query).items() >= given.items()
 
 
 @pytest.mark.parametrize(

@@ -1,57 +1,18 @@
 """The settings of the service. The README's table says what each is for."""
 {% if cookiecutter.__pool == 'queuepool' %}
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 {%- elif cookiecutter.__pool == 'nullpool' %}
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 {%- endif %}
-{% if cookiecutter.database == 'neon' %}
-from app.core.environment import (
-    DIRECT_URL_NAMES,
-    DatabaseURLVariable,
-    DirectURLVariable,
-    EnvironmentSettings,
-    Seconds,
-    WholeSeconds,
-)
-{%- elif cookiecutter.database == 'pgbouncer' %}
-from app.core.environment import (
-    DIRECT_URL_NAMES,
-    DatabaseURLVariable,
-    EnvironmentSettings,
-    Seconds,
-    WholeSeconds,
-)
-{%- else %}
-from app.core.environment import (
-    DatabaseURLVariable,
-    EnvironmentSettings,
-    Seconds,
-    WholeSeconds,
-)
-{%- endif %}
+
+from app.core.endpoint import RequestURL
+from app.core.environment import EnvironmentSettings, Seconds, WholeSeconds
 
 
 class Settings(EnvironmentSettings):
     """What the service reads from its environment. Times are in seconds."""
 
-    database_url: DatabaseURLVariable = Field(
-{%- if cookiecutter.database == 'neon' %}
-        description="the pooled URL from Neon's console, with -pooler in its host"
-{%- elif cookiecutter.database == 'pgbouncer' %}
-        description="PgBouncer's URL: postgresql://USER:PASSWORD@HOST:PORT/NAME"
-{%- else %}
-        description="the server's URL: postgresql://USER:PASSWORD@HOST:5432/NAME"
-{%- endif %}
-    )
-{%- if cookiecutter.database == 'neon' %}
-    database_url_direct: DirectURLVariable | None = Field(
-        default=None, validation_alias=DIRECT_URL_NAMES
-    )
-{%- elif cookiecutter.database == 'pgbouncer' %}
-    database_url_direct: DatabaseURLVariable | None = Field(
-        default=None, validation_alias=DIRECT_URL_NAMES
-    )
-{%- endif %}
+    database_url: RequestURL
     debug: bool = False
     db_connect_timeout: WholeSeconds = 15
     db_command_timeout: Seconds = 30

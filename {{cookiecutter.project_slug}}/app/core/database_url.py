@@ -1,23 +1,38 @@
 """Read a PostgreSQL URL as hosting services and people write it."""
 
+import os
+import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
+from logging import getLogger
 from urllib.parse import parse_qsl, unquote
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
-from app.core.driver import tls_arguments
+from app.core.driver import DRIVER, PARAMETERS
 
+FORM = re.compile(
+    r"(?P<scheme>[^:/?@]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
+    r"(?P<hosts>[^/?@]*)(/(?P<database>[^?@]*))?(\?(?P<query>[^@]*))?"
+)
+HOST = re.compile(r"(\[(?P<ipv6>[^]]+)\]|(?P<name>[^][:]*))(:(?P<port>[^:]*))?")
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg")
+STRICT_MODES = ("require", "verify-ca", "verify-full")
 CHOICES = {
     "channel_binding": ("disable", "prefer", "require"),
-    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "keepalives": ("0", "1"),
+    "sslmode": ("disable", "allow", "prefer", *STRICT_MODES),
+    "sslnegotiation": ("postgres", "direct"),
+    "target_session_attrs": (
+        *("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    ),
 }
-NUMBERS = ("connect_timeout", "port")
-TEXTS = ("application_name", "host", "options", "sslrootcert")
-PARAMETERS = sorted([*CHOICES, *NUMBERS, *TEXTS])
+# What hosting services append for Prisma and for JavaScript's drivers.
+FOREIGN = ("connection_limit", "pgbouncer", "pool_timeout", "supa", "workaround")
 MAX_PORT = 65535
+logger = getLogger(__name__)
 UNREADABLE = (
     "cannot be read as a URL. Write postgresql://USER:PASSWORD@HOST:5432/NAME,"
     " with special characters percent-encoded (@ as %40, / as %2F)"
@@ -26,10 +41,19 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class DatabaseURL:
-    """A database's address and the libpq parameters that were written with it."""
+    """A database's address, and the libpq parameters that were written with it.
+
+    If there are several hosts, they stand in the parameters `host` and `port`.
+    """
 
     url: URL
     parameters: dict[str, str]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts' names in lower case."""
+        host = self.url.host or self.parameters.get("host", "")
+        return host.lower().split(",")
 
 
 def parse_database_url(text: str) -> DatabaseURL:
@@ -38,94 +62,135 @@ def parse_database_url(text: str) -> DatabaseURL:
     Raises ValueError with a message that says what is wrong and how to mend it.
     The message never holds the password.
     """
-    text = text.strip()
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError(UNREADABLE) from None
-    query = read_query(text, url)
-    for problem in find_problems(text, url, query):
-        raise ValueError(problem)
-    parameters = dict(query)
-    host = parameters.pop("host", unquote(url.host or ""))
-    port = parameters.pop("port", url.port)
-    return DatabaseURL(
-        url=URL.create(
-            "postgresql+{{ cookiecutter.driver }}",
-            username=url.username,
-            password=url.password,
-            host=host or None,
-            port=None if port is None else int(port),
-            database=url.database,
-        ),
-        parameters=parameters,
-    )
-
-
-def read_query(text: str, url: URL) -> list[tuple[str, str]]:
-    """Split the query of `text`, whose other parts are in `url`, as libpq does.
-
-    `make_url` drops empty values and makes spaces of plus signs.
-    """
-    address = text if url.username is None else text.partition("@")[2]
-    query = address.partition("?")[2]
-    return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
-
-
-def find_problems(text: str, url: URL, query: list[tuple[str, str]]) -> Iterator[str]:
-    """Say what is wrong with a URL and its query, the first thing first."""
-    if text.count("@") > 1 or "%00" in text:
-        yield UNREADABLE
-    if url.drivername not in SCHEMES:
-        yield (
-            f"has the scheme {url.drivername}://, but this service needs PostgreSQL:"
+    parts = FORM.fullmatch(text.strip())
+    if parts is None or "%00" in text:
+        raise ValueError(UNREADABLE)
+    if parts["scheme"] not in SCHEMES:
+        msg = (
+            f"has the scheme {parts['scheme']}://, but this service needs PostgreSQL:"
             " use postgresql://"
         )
+        raise ValueError(msg)
+    parameters = {
+        **client_certificate(),
+        **read_address(parts["hosts"]),
+        **read_query(parts["query"] or ""),
+    }
+    for problem in (*find_host_problems(parameters), *find_tls_problems(parameters)):
+        raise ValueError(problem)
+    several = "," in parameters.get("host", "")
+    user, password, database = (
+        part and unquote(part) for part in parts.group("user", "password", "database")
+    )
+    url = URL.create(
+        f"postgresql+{DRIVER}",
+        username=user,
+        password=password,
+        host=None if several else parameters.pop("host", None),
+        port=None if several else int(parameters.pop("port", 0)) or None,
+        database=database,
+    )
+    return DatabaseURL(url, parameters)
+
+
+def client_certificate() -> dict[str, str]:
+    """What the environment says of the client's certificate, as libpq reads it."""
+    variables = {"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
+    return {
+        name: os.environ[variable]
+        for name, variable in variables.items()
+        if variable in os.environ
+    }
+
+
+def read_address(text: str) -> dict[str, str]:
+    """Read hosts and ports such as `one:5433,[::1]`; raises ValueError if it cannot."""
+    hosts, ports = [], []
+    for pair in text.split(","):
+        match = HOST.fullmatch(pair)
+        if match is None:
+            raise ValueError(UNREADABLE)
+        hosts.append(unquote(match["ipv6"] or match["name"]))
+        ports.append(match["port"] or "")
+    address = {"host": ",".join(hosts)} if any(hosts) else {}
+    if any(ports):
+        address["port"] = ",".join(port or "5432" for port in ports)
+    return address
+
+
+def read_query(text: str) -> dict[str, str]:
+    """Read the parameters in `text` as libpq does: a plus sign is no space.
+
+    Raises ValueError for one that cannot be used. What is meant for another library
+    is left out, with a warning.
+    """
     parameters: dict[str, str] = {}
-    for name, value in query:
-        if name not in PARAMETERS:
-            yield (
-                f"has the unknown parameter {name!r}: remove it,"
-                f" or correct it to one of {', '.join(PARAMETERS)}"
-            )
+    for name, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
+        if name in FOREIGN or (name, value) == ("schema", "public"):
+            logger.warning("left %s out of a database URL: no driver here has it", name)
+            continue
+        for problem in find_parameter_problems(name, value):
+            raise ValueError(problem)
         if name in parameters:
-            yield f"gives {name} more than once: keep one"
-        if not value:
-            yield f"has an empty {name}: give it a value or remove it"
-        if value not in CHOICES.get(name, (value,)):
-            yield f"has an unknown {name}: use one of {', '.join(CHOICES[name])}"
-        if name in NUMBERS and not (value.isascii() and value.isdigit() and int(value)):
-            yield f"has a {name} that is not a whole number above 0: correct it"
+            msg = f"gives {name} more than once: keep one"
+            raise ValueError(msg)
         parameters[name] = value
-    port = parameters.get("port", url.port)
-    if port is not None and not 1 <= int(port) <= MAX_PORT:
-        yield f"has a port that is not between 1 and {MAX_PORT}: correct it"
-    yield from find_host_problems(parameters.get("host", unquote(url.host or "")))
-    yield from find_tls_problems(parameters)
+    return parameters
 
 
-def find_host_problems(host: str) -> Iterator[str]:
-    """Say why `host` cannot be looked up; a socket's path always can."""
-{%- if cookiecutter.driver == 'asyncpg' %}
-    if "," in host:
-        yield "names several hosts: keep one, since asyncpg takes them for one name"
-{%- endif %}
+def find_parameter_problems(name: str, value: str) -> Iterator[str]:
+    """Say what is wrong with one parameter."""
+    if name not in PARAMETERS:
+        close = get_close_matches(name, PARAMETERS, n=1)
+        correction = f", or correct it to {close[0]}" if close else ""
+        yield f"has the parameter {name!r}, unknown to {DRIVER}: remove it{correction}"
+    if not value:
+        yield f"has an empty {name}: give it a value or remove it"
+    if value not in CHOICES.get(name, (value,)):
+        yield f"has an unknown {name}: use one of {', '.join(CHOICES[name])}"
+    if name == "connect_timeout" and not is_number(value):
+        yield "has a connect_timeout that is not a whole number above 0: correct it"
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` is a whole number above 0."""
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def find_host_problems(parameters: dict[str, str]) -> Iterator[str]:
+    """Say why hosts cannot be looked up; a socket's path always can."""
+    hosts = parameters.get("host", "").split(",")
+    ports = parameters.get("port", "").split(",")
+    if "port" in parameters and len(ports) != max(1, len(hosts)):
+        yield "has not as many ports as hosts: give one for each"
+    for port in ports if "port" in parameters else ():
+        if not is_number(port) or int(port) > MAX_PORT:
+            yield f"has a port that is not between 1 and {MAX_PORT}: correct it"
     try:
-        if not host.startswith("/"):
-            host.encode("idna")
+        for host in hosts:
+            if not host.startswith("/"):
+                host.encode("idna")
     except UnicodeError:
         yield "has a host that cannot be a name or an address: correct it"
 
 
 def find_tls_problems(parameters: dict[str, str]) -> Iterator[str]:
     """Say where the TLS parameters contradict each other or a file."""
-    plain = parameters.get("sslmode") == "disable"
-    if plain and parameters.get("channel_binding") == "require":
+    mode, root = parameters.get("sslmode"), parameters.get("sslrootcert")
+    if mode == "disable" and parameters.get("channel_binding") == "require":
         yield "asks for channel_binding=require without TLS: use sslmode=require"
+    strict = mode in STRICT_MODES or root == "system"
+    if parameters.get("sslnegotiation") == "direct" and not strict:
+        yield "asks for sslnegotiation=direct without TLS: use sslmode=require"
+    certificate, key = parameters.get("sslcert"), parameters.get("sslkey")
+    if (certificate is None) != (key is None):
+        yield "has one of sslcert and sslkey: give both"
     try:
-        tls_arguments(parameters)
+        context = ssl.create_default_context(cafile=None if root == "system" else root)
+        if certificate:
+            context.load_cert_chain(certificate, key, parameters.get("sslpassword", ""))
     except OSError:
         yield (
-            "has an sslrootcert that cannot be read:"
-            " give the path of a file of PEM certificates"
+            "has an sslrootcert, sslcert or sslkey that cannot be read:"
+            " give the paths of PEM files"
         )

@@ -1,36 +1,27 @@
 """How settings are read: from the process environment, or the process stops."""
 
-from typing import Annotated, Self
-{% if cookiecutter.__pooled_endpoint %}
-from pydantic import AliasChoices, Field, PlainValidator, ValidationError
-{%- else %}
-from pydantic import Field, PlainValidator, ValidationError
-{%- endif %}
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.database_url import DatabaseURL, parse_database_url
-{%- if cookiecutter.database == 'neon' %}
-from app.core.neon import parse_direct_url
-{%- endif %}
 
-DatabaseURLVariable = Annotated[
-    DatabaseURL, NoDecode, PlainValidator(parse_database_url)
-]
-{%- if cookiecutter.database == 'neon' %}
-DirectURLVariable = Annotated[DatabaseURL, NoDecode, PlainValidator(parse_direct_url)]
-{%- endif %}
+DatabaseURLVariable = Annotated[DatabaseURL, PlainValidator(parse_database_url)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 WholeSeconds = Annotated[int, Field(gt=0, le=86400)]
-{%- if cookiecutter.__pooled_endpoint %}
-DIRECT_URL_NAMES = AliasChoices("DATABASE_URL_DIRECT", "DATABASE_URL_UNPOOLED")
-{%- endif %}
 
 
 class EnvironmentSettings(BaseSettings):
     """Settings whose names are environment variables in upper case."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        enable_decoding=False, env_ignore_empty=True, frozen=True
+    )
 
     @classmethod
     def load(cls) -> Self:
@@ -46,14 +37,39 @@ class EnvironmentSettings(BaseSettings):
         raise SystemExit("\n".join(problems))
 
     @classmethod
+    def variables(cls) -> dict[str, FieldInfo]:
+        """Every name that a setting has, and its field."""
+        return {
+            variable: field
+            for name, field in cls.model_fields.items()
+            for variable in getattr(field.validation_alias, "choices", [name])
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read what stands in a file, as secrets do: DATABASE_URL_FILE is its path."""
+        for variable in cls.variables():
+            path = os.environ.get(f"{variable.upper()}_FILE")
+            if path and variable in values:
+                msg = f"{variable.upper()} is set, and so is its file: keep one"
+                raise ValueError(msg)
+            try:
+                if path:
+                    values[variable] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeError):
+                msg = f"{variable.upper()}_FILE names no file of text: correct it"
+                raise ValueError(msg) from None
+        return values
+
+    @classmethod
     def describe(cls, details: ErrorDetails) -> str:
         """One line about one wrong variable."""
-        name = str(details["loc"][0])
-        variable = name.upper()
+        name = str(next(iter(details["loc"]), ""))
         if details["type"] == "missing":
-            field = cls.model_fields[name.lower()]
-            return f"{variable} is not set. Set it to {field.description}"
+            remedy = cls.variables()[name].description or "a value"
+            return f"{name.upper()} is not set. Set it to {remedy}"
         reason = details.get("ctx", {}).get("error")
         if reason is None:
-            return f"{variable}: {details['msg']}"
-        return f"{variable} {reason}"
+            return f"{name.upper()}: {details['msg']}"
+        return f"{name.upper()} {reason}".lstrip()

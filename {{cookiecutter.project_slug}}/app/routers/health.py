@@ -44,7 +44,7 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
 @router.get("/live")
 async def live() -> Liveness:
     """Say that the process serves requests."""
-{%- if cookiecutter.database == 'neon' %}
+{%- if cookiecutter.__sleeps %}
     # No query here: a probe every few seconds would keep the compute awake and
     # billed: https://neon.com/docs/introduction/scale-to-zero
 {%- else %}
