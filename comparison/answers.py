@@ -13,7 +13,6 @@ from typing import Any
 
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import YesNoPrompt, prompt_for_config
-from rich.prompt import InvalidResponse
 
 from comparison.yaml_text import NotYamlError, read_yaml
 
@@ -102,13 +101,10 @@ def dropped(key: object, value: object) -> Iterator[str]:
 
 def is_switch(value: object) -> bool:
     """Tell whether Cookiecutter takes the value for a switch."""
-    if not isinstance(value, str):
-        return isinstance(value, bool)
-    try:
-        YesNoPrompt().process_response(value)
-    except InvalidResponse:
-        return False
-    return True
+    words = [*YesNoPrompt.yes_choices, *YesNoPrompt.no_choices]
+    return isinstance(value, bool) or (
+        isinstance(value, str) and value.strip().lower() in words
+    )
 
 
 def refused(given: Mapping[str, object]) -> Iterator[str]:
