@@ -34,20 +34,15 @@ class FileDifference:
 class Differences:
     """All differences between two projects.
 
-    `own` are files of a person's own, which rendering does not touch. `left_behind`
-    are files that the answers of A rendered and those of B do not.
+    `own` are files of a person's own, which rendering does not touch. Where A is a
+    folder, `left_behind` are files that its answers rendered and those of B do not,
+    and `remove_command` removes them.
     """
 
     files: tuple[FileDifference, ...]
     left_behind: tuple[str, ...]
+    remove_command: str
     own: tuple[str, ...]
-    folder: Path | None
-
-    @property
-    def remove_command(self) -> str:
-        """The command that removes what would be left behind."""
-        where = ["-C", str(self.folder)] if self.folder else []
-        return shlex.join(["git", *where, "rm", "--", *self.left_behind])
 
 
 class File(NamedTuple):
@@ -66,11 +61,14 @@ def differences(left: tuple[Side, Path], right: tuple[Side, Path]) -> Difference
     known = rendered_left | rendered_right
     present = left_files | right_files
     found = [difference(name, mine, theirs) for name in sorted(present & known)]
+    stale = (rendered_left & left_files) - rendered_right if side.folder else set()
+    left_behind = sorted(stale)
+    remove = ["git", "-C", str(mine), "rm", "--", *left_behind]
     return Differences(
         files=tuple(each for each in found if each is not None),
-        left_behind=tuple(sorted((rendered_left & left_files) - rendered_right)),
+        left_behind=tuple(left_behind),
+        remove_command=shlex.join(remove) if left_behind else "",
         own=tuple(sorted(present - known)),
-        folder=side.folder,
     )
 
 
