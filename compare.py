@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from comparison.answers import UsageError, problems, read_answers
+from comparison import UsageError
+from comparison.answers import problems, read_answers
 from comparison.comparison import compare, count
 from comparison.output import say, shown, tell, write_file
 from comparison.page import page

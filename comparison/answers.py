@@ -14,7 +14,8 @@ from typing import Any
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import YesNoPrompt, prompt_for_config
 
-from comparison.yaml_text import NotYamlError, read_yaml
+from comparison import UsageError
+from comparison.yaml_text import read_yaml
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS: dict[str, object] = json.loads(
@@ -27,10 +28,6 @@ ANSWERS_KEY = "default_context"
 OTHER_KEYS = ("abbreviations", "cookiecutters_dir", "replay_dir")
 
 Answers = dict[str, Any]
-
-
-class UsageError(Exception):
-    """Something that the person gave cannot be used. The message is one line."""
 
 
 def read_answers(path: Path) -> Answers:
@@ -51,10 +48,7 @@ def read_answers(path: Path) -> Answers:
 
 def parse_answers(text: str) -> Answers:
     """Return the answers in the text of a file; raises as `read_answers` does."""
-    try:
-        document = read_yaml(text)
-    except NotYamlError as error:
-        raise UsageError(str(error)) from error
+    document = read_yaml(text)
     if not isinstance(document, dict) or ANSWERS_KEY not in document:
         message = f"has no {ANSWERS_KEY}, the key that holds the answers"
         raise UsageError(message)

@@ -81,7 +81,7 @@ def rendered_files(side: Side, present: set[str]) -> set[str]:
         return present
     with tempfile.TemporaryDirectory() as scratch:
         rendered = files_of(render(side.answers, Path(scratch, "now")))
-        if side.previous is not None and side.previous != side.answers:
+        if side.previous and side.previous != side.answers:
             rendered |= files_of(render(side.previous, Path(scratch, "before")))
     return rendered
 

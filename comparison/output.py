@@ -5,7 +5,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from comparison.answers import UsageError
+from comparison import UsageError
 
 LINES_AND_TABS = "\n\t"
 

@@ -6,12 +6,12 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from comparison import UsageError
 from comparison.answers import (
     ANSWERS_FILE,
     ROOT,
     TEXTS,
     Answers,
-    UsageError,
     hint,
     parse_answers,
     problems,
@@ -91,7 +91,7 @@ def read_base(name: str) -> Side:
         message = f"has no {ANSWERS_FILE}, so it is no project of this template"
         raise UsageError(message)
     answers = read_answers(path / ANSWERS_FILE)
-    return Side(answers, path, committed_answers(path) or answers)
+    return Side(answers, path, committed_answers(path))
 
 
 def committed_answers(folder: Path) -> Answers | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from comparison import UsageError
 from comparison.sides import PRESETS
-from comparison.yaml_text import NotYamlError, read_yaml
+from comparison.yaml_text import read_yaml
 from lab.projects import Bakery
 from tests.comparison.comparing import compare, compare_apart
 
@@ -145,6 +146,6 @@ def test_yaml_is_read_as_cookiecutter_does(text: str) -> None:
 )
 def test_repeated_key_is_refused(text: str, line: int) -> None:
     with pytest.raises(
-        NotYamlError, match=f": is given more than once, again in line {line}$"
+        UsageError, match=f": is given more than once, again in line {line}$"
     ):
         read_yaml(text)
