@@ -287,7 +287,8 @@ def test_every_value_has_its_block() -> None:
     every = [complete(variant.answers) for variant in VARIANTS]
     assert {*TEXTS} == {EVERY_SERVICE, *CHOICES}
     for choice in CHOICES:
-        assert {*TEXTS[choice]} == {answers[choice] for answers in every}
+        remedy = f"give each {choice} one block in comparison/decisions.yaml"
+        assert {*TEXTS[choice]} == {answers[choice] for answers in every}, remedy
         for block in TEXTS[choice].values():
             assert block.keys() <= TEXTS[EVERY_SERVICE].keys()
 
