@@ -5,11 +5,14 @@
 #     "ruamel.yaml>=0.18.6",
 # ]
 # ///
-"""Compare what this template renders for two environments: `uv run compare.py A B`.
+"""Compare what this template renders for two environments.
 
-A and B are each a preset (`production-neon`), an answers file (a service's own
-`.cookiecutter.yaml`), a rendered project's folder, or answers (`database=neon,pool=auto`).
-Answers may follow each of the others: `../my-service,database=neon`.
+A and B are each a preset, an answers file (a service's own .cookiecutter.yaml), a
+rendered service's folder, or answers. Answers may follow each of the others:
+
+    uv run compare.py local-postgres production-neon --table
+    uv run compare.py ../my-service ../my-service,database=neon
+    uv run compare.py database=neon,pool=nullpool database=neon,pool=queuepool
 """
 
 import argparse
@@ -19,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from comparison.answers import UsageError, problems, read_answers
+from comparison import UsageError
+from comparison.answers import problems, read_answers
 from comparison.comparison import compare, count
-from comparison.output import say, tell, write_file
+from comparison.output import say, shown, tell, write_file
 from comparison.page import page
-from comparison.shown import shown
 from comparison.sides import PRESETS
-from comparison.terminal import console_for_output, picture, write
+from comparison.terminal import picture, printed
 
 FOUND = 1
 USAGE_ERROR = 2
@@ -38,39 +41,36 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError."""
         raise UsageError(message)
 
-    def print_help(self, _file: object = None) -> None:
-        """Write the help to standard output."""
-        say(lambda: print(self.format_help(), end=""))
-
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; raises UsageError if it is wrong."""
     parser = Parser(
         prog="compare.py",
-        description="Compare what this template renders for two environments.",
-        epilog="A and B are each a preset (" + ", ".join(PRESETS) + "), an"
-        " answers file, a rendered project's folder, or key=value,key=value."
-        " Answers may follow each of the others: production-neon,pool=nullpool",
+        description=__doc__,
+        epilog=f"The presets are {', '.join(PRESETS)}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add, flag = parser.add_argument, partial(parser.add_argument, action="store_true")
-    add("sides", nargs="*", metavar="A B", help="what to compare")
-    add("--html", metavar="FILE", help="write it as one HTML page")
-    add("--svg", metavar="FILE", help="write the table as a picture")
+    parser.add_argument("sides", nargs="*", metavar="A B", help="what to compare")
+    parser.add_argument("--html", metavar="FILE", help="write it as one HTML page")
+    parser.add_argument("--svg", metavar="FILE", help="write the table as a picture")
+    one_of = parser.add_mutually_exclusive_group()
+    checks = "check an answers file, and exit with 1 if Cookiecutter would drop one"
+    one_of.add_argument("--check", metavar="FILE", help=checks)
+    flag = partial(one_of.add_argument, action="store_true")
     flag("--json", help="print it as JSON")
     flag("--table", help="print the table alone, without the diff of the files")
+    flag = partial(parser.add_argument, action="store_true")
     flag("--only-differences", help="leave out the decisions that are the same")
     flag("--exit-code", help="exit with 1 if a file differs, as git diff does")
-    checks = "check an answers file, and exit with 1 if Cookiecutter would drop one"
-    add("--check", metavar="FILE", help=checks)
     options = parser.parse_args(arguments)
-    if options.check is not None:
-        if options.sides:
-            parser.error("--check takes one file, and no A and B")
-    elif len(options.sides) != len("AB"):
-        given = " ".join(options.sides) or "nothing"
-        parser.error(f"needs two sides, A and B, but was given {given} (see --help)")
-    if options.json and options.table:
-        parser.error("--json prints all, and --table the table alone: keep one")
+    given = " ".join(options.sides) or "nothing"
+    if options.check is not None and options.sides:
+        parser.error(f"--check takes one file, and no {given}")
+    if options.check is None and len(options.sides) != len("AB"):
+        parser.error(
+            f"needs two sides, A and B, but was given {given};"
+            " a comma joins answers: database=neon,pool=nullpool (see --help)"
+        )
     return options
 
 
@@ -87,7 +87,7 @@ def check(file: str) -> int:
     if found:
         return FOUND
     taken = f"{count(len(answers), 'answer')}, and Cookiecutter takes each of them."
-    say(lambda: print(shown(f"{file}: {taken}")))
+    say(shown(f"{file}: {taken}"))
     return 0
 
 
@@ -101,10 +101,9 @@ def compare_sides(options: argparse.Namespace) -> int:
         title += " --only-differences" * options.only_differences
         write_file(options.svg, picture(comparison, title))
     if options.json:
-        say(lambda: print(json.dumps(comparison.as_data(), indent=2)))
+        say(json.dumps(comparison.as_data(), indent=2))
     elif options.table or (options.html is None and options.svg is None):
-        only = options.table
-        say(lambda: write(comparison, console_for_output(), table_only=only))
+        say(printed(comparison, table_only=options.table))
     return FOUND if options.exit_code and not comparison.same else 0
 
 
@@ -115,12 +114,9 @@ def main(arguments: list[str]) -> int:
         if options.check is not None:
             return check(options.check)
         return compare_sides(options)
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         tell(f"compare.py: {error}")
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        tell(f"compare.py: {place}{error.strerror or error}")
-    return USAGE_ERROR
+        return USAGE_ERROR
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from typing import Any
 
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import YesNoPrompt, prompt_for_config
-from rich.prompt import InvalidResponse
 
-from comparison.yaml_text import NotYamlError, read_yaml
+from comparison import UsageError
+from comparison.yaml_text import read_yaml
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS: dict[str, object] = json.loads(
@@ -28,10 +28,6 @@ ANSWERS_KEY = "default_context"
 OTHER_KEYS = ("abbreviations", "cookiecutters_dir", "replay_dir")
 
 Answers = dict[str, Any]
-
-
-class UsageError(Exception):
-    """Something that the person gave cannot be used. The message is one line."""
 
 
 def read_answers(path: Path) -> Answers:
@@ -52,10 +48,7 @@ def read_answers(path: Path) -> Answers:
 
 def parse_answers(text: str) -> Answers:
     """Return the answers in the text of a file; raises as `read_answers` does."""
-    try:
-        document = read_yaml(text)
-    except NotYamlError as error:
-        raise UsageError(str(error)) from error
+    document = read_yaml(text)
     if not isinstance(document, dict) or ANSWERS_KEY not in document:
         message = f"has no {ANSWERS_KEY}, the key that holds the answers"
         raise UsageError(message)
@@ -102,13 +95,10 @@ def dropped(key: object, value: object) -> Iterator[str]:
 
 def is_switch(value: object) -> bool:
     """Tell whether Cookiecutter takes the value for a switch."""
-    if not isinstance(value, str):
-        return isinstance(value, bool)
-    try:
-        YesNoPrompt().process_response(value)
-    except InvalidResponse:
-        return False
-    return True
+    words = [*YesNoPrompt.yes_choices, *YesNoPrompt.no_choices]
+    return isinstance(value, bool) or (
+        isinstance(value, str) and value.strip().lower() in words
+    )
 
 
 def refused(given: Mapping[str, object]) -> Iterator[str]:

@@ -55,7 +55,7 @@ class Comparison:
             "decisions": [asdict(each) for each in self.decisions],
             "files": [asdict(each) for each in found.files],
             "left_behind": found.left_behind,
-            "remove_command": found.remove_command if found.left_behind else None,
+            "remove_command": found.remove_command or None,
             "own_files": found.own,
         }
 

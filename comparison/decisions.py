@@ -7,18 +7,22 @@ the files. The tests hold every row against the rendered service of every varian
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from comparison.answers import Answers
-from comparison.round_trips import round_trips, with_tls
+from comparison.round_trips import round_trips
 from comparison.yaml_text import read_yaml
 
-ROWS: dict[str, dict[str, str | dict[str, str]]] = read_yaml(
+TEXTS: dict[str, dict[str, Any]] = read_yaml(
     Path(__file__).with_name("decisions.yaml").read_text(encoding="utf-8")
 )
+EVERY_SERVICE = "every service"
 CHOICES = ("database", "__pool", "driver")
 ABSENT = "-"
+
+Table = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -35,28 +39,32 @@ class Decision:
 def decisions(left: Answers, right: Answers) -> Iterator[Decision]:
     """Yield what two sides decided, given the complete answers of each."""
     mine, theirs = table(left), table(right)
-    for section, name in mine:
-        a, b = mine[section, name], theirs[section, name]
-        if a or b:
-            yield Decision(section, name, a or ABSENT, b or ABSENT, a == b)
+    for section in mine:
+        for name in mine[section] | theirs[section]:
+            a, b = mine[section].get(name), theirs[section].get(name)
+            if a or b:
+                yield Decision(section, name, a or ABSENT, b or ABSENT, a == b)
 
 
-def table(answers: Answers) -> dict[tuple[str, str], str]:
+def table(answers: Answers) -> Table:
     """Return the text of each row, by section and name; empty if it has none here."""
-    costs = round_trips(answers)
-    values = {
-        name: with_tls(cost, costs.connect) for name, cost in costs._asdict().items()
-    }
+    environment = Environment(undefined=StrictUndefined)  # noqa: S701 (no page)
+    values = {"cookiecutter": answers, "round_trips": round_trips(answers).texts()}
+
+    def rendered(text: str | None) -> str:
+        return environment.from_string(text or "").render(values).strip()
+
     return {
-        (section, name): text(row, answers, values)
-        for section, rows in ROWS.items()
-        for name, row in rows.items()
+        section: {name: rendered(text) for name, text in rows.items()}
+        for section, rows in rows_for(answers).items()
     }
 
 
-def text(row: str | dict[str, str], answers: Answers, costs: dict[str, str]) -> str:
-    """Render a row, or its text for the answer that it has texts for."""
-    if isinstance(row, dict):
-        row = next((row[answers[name]] for name in CHOICES if answers[name] in row), "")
-    template = Environment(undefined=StrictUndefined).from_string(row)  # noqa: S701 (no page)
-    return template.render(cookiecutter=answers, round_trips=costs).strip()
+def rows_for(answers: Answers) -> dict[str, dict[str, str | None]]:
+    """Return the rows of every service, with those of the answers' blocks."""
+    rows: dict[str, dict[str, str | None]] = {}
+    chosen = [TEXTS[choice][answers[choice]] for choice in CHOICES]
+    for block in [TEXTS[EVERY_SERVICE], *chosen]:
+        for section in block:
+            rows.setdefault(section, {}).update(block[section])
+    return rows

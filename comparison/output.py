@@ -1,30 +1,24 @@
 """Write to standard output, to standard error and to files."""
 
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 
-from comparison.answers import UsageError
-from comparison.shown import shown
+from comparison import UsageError
+
+LINES_AND_TABS = "\n\t"
 
 
-def say(write: Callable[[], object]) -> None:
-    """Run what writes to standard output; raises UsageError where that is impossible.
+def say(text: str) -> None:
+    """Print a text; raises UsageError where that is impossible.
 
     A reader, such as `head`, that has seen enough is no error.
     """
-    if sys.stdout is None:
-        message = "standard output is closed"
-        raise UsageError(message)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        write()
-        sys.stdout.flush()
+        print(text, flush=True)
     except OSError as error:
         # Python writes once more what is left, when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,20 +33,23 @@ def tell(text: str) -> None:
 
 
 def write_file(name: str, text: str) -> None:
-    """Write a file as a whole or not at all, and say where; raises UsageError."""
+    """Write a file, and say where; raises UsageError."""
     try:
-        path = Path(name)
-        if path.exists() and not path.is_file():  # A device, or a pipe.
-            path.write_text(text, encoding="utf-8")
-            return
-        path = Path(os.path.realpath(path))
-        with tempfile.TemporaryDirectory(prefix=".compare-", dir=path.parent) as beside:
-            whole = Path(beside, "whole")
-            whole.write_text(text, encoding="utf-8")
-            if path.exists():
-                shutil.copymode(path, whole)
-            whole.replace(path)
+        Path(name).write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"{name or 'an empty name'}: {error.strerror}"
+        message = f"{name or 'an empty name'}: cannot be written: {error.strerror}"
         raise UsageError(message) from error
-    tell(f"Wrote {path}")
+    tell(f"Wrote {Path(name).absolute()}")
+
+
+def shown(text: str, keep: str = "") -> str:
+    """Write what a terminal obeys, or cannot show, as Python does in a string.
+
+    A byte that is no text, which Python keeps as a surrogate, is shown as the byte.
+    """
+    return "".join(
+        each
+        if each.isprintable() or each in keep
+        else repr(each)[1:-1].replace("\\udc", "\\x")
+        for each in text
+    )

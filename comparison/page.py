@@ -5,14 +5,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from comparison.comparison import Comparison
-from comparison.shown import LINES_AND_TABS, shown
-
-KINDS = {"+++": "", "---": "", "@@": "hunk", "+": "plus", "-": "minus"}
-
-
-def kind_of(line: str) -> str:
-    """Return the class of a line of a diff."""
-    return next((kind for mark, kind in KINDS.items() if line.startswith(mark)), "")
+from comparison.differences import kind_of
+from comparison.output import LINES_AND_TABS, shown
 
 
 def page(comparison: Comparison) -> str:

@@ -18,26 +18,33 @@ the first of its connection: then the pool is filled and the statements are prep
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
 
 BEGIN_AND_COMMIT = 2
 CONNECT = {"nullpool": 4, "queuepool": 0}
+UNPREPARED_STATEMENT = {"asyncpg": 2, "psycopg": 1}
 LEAST_TLS, MOST_TLS = 1, 2
 
 
-class RoundTrips(NamedTuple):
+@dataclass(frozen=True)
+class RoundTrips:
     """What a request costs without TLS, and how much of that is to connect."""
 
     read: int
     write: int
     connect: int
 
+    def texts(self) -> dict[str, str]:
+        """Write each cost."""
+        costs = asdict(self)
+        return {name: with_tls(costs[name], self.connect) for name in costs}
+
 
 def round_trips(answers: Mapping[str, object]) -> RoundTrips:
     """Return the cost of a request to a service with complete answers."""
     connect = CONNECT[str(answers["__pool"])]
     prepared = not connect and not answers["__pooled_endpoint"]
-    statement = 2 if answers["driver"] == "asyncpg" and not prepared else 1
+    statement = 1 if prepared else UNPREPARED_STATEMENT[str(answers["driver"])]
     read = connect + statement
     return RoundTrips(read, read + BEGIN_AND_COMMIT, connect)
 

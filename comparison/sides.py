@@ -6,13 +6,12 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from comparison import UsageError
 from comparison.answers import (
     ANSWERS_FILE,
-    PUBLIC,
     ROOT,
     TEXTS,
     Answers,
-    UsageError,
     hint,
     parse_answers,
     problems,
@@ -20,6 +19,8 @@ from comparison.answers import (
 )
 
 PRESETS = {path.stem: path for path in sorted((ROOT / "presets").glob("*.yaml"))}
+# A comma inside a value, as in a description, has no `key=` after it.
+COMMA = re.compile(r",\s*(?=\w+\s*=)")
 # What no person means to compare, where git does not say so.
 IGNORED = re.compile(r"(\.env|\.git|\.venv|\.\w+_cache|__pycache__)")
 
@@ -31,7 +32,6 @@ class Side:
     `previous` holds the answers that were committed with the folder.
     """
 
-    name: str
     answers: Answers
     folder: Path | None = None
     previous: Answers | None = None
@@ -44,46 +44,31 @@ def read_side(text: str) -> Side:
     Raises UsageError if it is none of them, or if an answer cannot be used.
     """
     try:
-        base, pairs = split_side(text)
-        side = read_base(base)
-        if pairs:
-            side = Side(base, {**side.answers, **read_pairs(pairs)})
+        side = parse_side(text)
         if found := problems(side.answers):
             raise UsageError(found[0])
     except UsageError as error:
-        message = f"{text}: {error}" if text else str(error)
+        message = f"{text or 'an empty name'}: {error}"
         raise UsageError(message) from error
-    return replace(side, name=text)
+    return side
 
 
-def split_side(text: str) -> tuple[str, list[str]]:
-    """Split what a person typed into a base, which may be empty, and `key=value`s.
-
-    A part without `=` belongs to the value before it, which had a comma in it.
-    """
-    if not text:
-        message = "an empty name: give a preset, an answers file, a folder or key=value"
-        raise UsageError(message)
+def parse_side(text: str) -> Side:
+    """Return the side that a text names, with its answers as they are given."""
     if os.path.exists(text):  # noqa: PTH110 (Path's raises for a long text)
-        return text, []
-    first, *others = text.split(",")
-    base, parts = ("", [first]) if "=" in first else (first, [])
-    for part in others:
-        if "=" in part or not parts:
-            parts.append(part)
-        else:
-            parts[-1] += "," + part
-    return base, parts
+        return read_base(text)
+    first, *pairs = COMMA.split(text)
+    if "=" in first:
+        return Side(read_pairs([first, *pairs]))
+    base = read_base(first)
+    return Side({**base.answers, **read_pairs(pairs)}) if pairs else base
 
 
-def read_pairs(pairs: list[str]) -> dict[str, str]:
-    """Read `key=value`s; raises UsageError for what is none, and for a repeated key."""
-    given: dict[str, str] = {}
+def read_pairs(pairs: list[str]) -> Answers:
+    """Read `key=value`s; raises UsageError for a repeated key."""
+    given: Answers = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            message = f"{pair!r} is no key=value"
-            raise UsageError(message)
+        key, _, value = pair.partition("=")
         if key.strip() in given:
             message = f"{key.strip()}: is given more than once"
             raise UsageError(message)
@@ -91,24 +76,22 @@ def read_pairs(pairs: list[str]) -> dict[str, str]:
     return given
 
 
-def read_base(base: str) -> Side:
-    """Return the side for a preset, an answers file, a folder, or nothing."""
-    path = PRESETS.get(base, Path(base))
-    if not base:
-        return Side("", {})
+def read_base(name: str) -> Side:
+    """Return the side for a preset, an answers file or a folder."""
+    path = PRESETS.get(name, Path(name))
     if path.is_file():
-        return Side(base, read_answers(path))
-    if not path.is_dir():
+        return Side(read_answers(path))
+    if not name or not path.is_dir():
         message = (
-            f"no preset ({', '.join(PRESETS)}), answers file, rendered folder"
-            f" or key=value{hint(base, list(PRESETS))}"
+            f"is no preset ({', '.join(PRESETS)}), answers file, rendered folder"
+            f" or key=value,key=value{hint(name, list(PRESETS))}"
         )
         raise UsageError(message)
     if not (path / ANSWERS_FILE).is_file():
         message = f"has no {ANSWERS_FILE}, so it is no project of this template"
         raise UsageError(message)
     answers = read_answers(path / ANSWERS_FILE)
-    return Side(base, answers, path, committed_answers(path) or answers)
+    return Side(answers, path, committed_answers(path))
 
 
 def committed_answers(folder: Path) -> Answers | None:
@@ -142,10 +125,7 @@ def share_names(side: Side, other: Side) -> Side:
     if side.folder:
         return side
     names = {key: other.answers[key] for key in TEXTS if key in other.answers}
-    answers = {**names, **side.answers}
-    return replace(
-        side, answers={key: answers[key] for key in PUBLIC if key in answers}
-    )
+    return replace(side, answers={**names, **side.answers})
 
 
 def files_of(folder: Path) -> set[str]:

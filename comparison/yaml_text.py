@@ -6,15 +6,14 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 
-
-class NotYamlError(ValueError):
-    """A text is no YAML, or has a key twice. The message is one line."""
+from comparison import UsageError
 
 
 def read_yaml(text: str) -> Any:
     """Return what a text holds as Cookiecutter reads it, with PyYAML.
 
-    Raises NotYamlError, also for a repeated key, of which PyYAML takes the last.
+    Raises UsageError for what is no YAML, and for a repeated key, of which PyYAML
+    takes the last.
     """
     try:
         YAML(typ="safe", pure=True).load(text)
@@ -23,8 +22,8 @@ def read_yaml(text: str) -> Any:
         line = error.problem_mark.line + 1
         key = str(error.problem).split('"')[1]
         message = f"{key}: is given more than once, again in line {line}"
-        raise NotYamlError(message) from error
+        raise UsageError(message) from error
     except Exception as error:
         # PyYAML raises a ValueError for the date 2026-02-30, a KeyError for `!!bool x`.
         message = f"is not YAML: {' '.join(str(error).split())}"
-        raise NotYamlError(message) from error
+        raise UsageError(message) from error

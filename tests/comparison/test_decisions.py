@@ -14,7 +14,14 @@ import pytest
 import yaml
 
 from comparison.answers import complete
-from comparison.decisions import ABSENT, CHOICES, ROWS, decisions, table
+from comparison.decisions import (
+    ABSENT,
+    CHOICES,
+    EVERY_SERVICE,
+    TEXTS,
+    decisions,
+    table,
+)
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import VARIANTS, Variant
@@ -90,7 +97,10 @@ def test_table_is_what_the_service_does(
         for name, text in rows.items()
     }
     shown = {
-        row: text for row, text in table(complete(variant.answers)).items() if text
+        (section, name): text
+        for section, rows in table(complete(variant.answers)).items()
+        for name, text in rows.items()
+        if text
     }
     assert {row: shown[row] for row in shown.keys() - COUNTED} == held
 
@@ -272,17 +282,27 @@ def test_every_compose_variable_reaches_the_service(
     assert settings == set(compose["api"]["environment"])
 
 
-def test_row_names_all_values_of_one_answer() -> None:
-    """Or fewer, where it is left out: but none of them is misspelt."""
-    values = {
-        name: {complete(variant.answers)[name] for variant in VARIANTS}
-        for name in CHOICES
-    }
-    for section, rows in ROWS.items():
-        for name, row in rows.items():
-            if isinstance(row, dict):
-                asked = [each for each in values.values() if row.keys() <= each]
-                assert len(asked) == 1, (section, name)
+def test_every_value_has_its_block() -> None:
+    """With sections that stand in the table; none of them is misspelt."""
+    every = [complete(variant.answers) for variant in VARIANTS]
+    assert {*TEXTS} == {EVERY_SERVICE, *CHOICES}
+    for choice in CHOICES:
+        remedy = f"give each {choice} one block in comparison/decisions.yaml"
+        assert {*TEXTS[choice]} == {answers[choice] for answers in every}, remedy
+        for block in TEXTS[choice].values():
+            assert block.keys() <= TEXTS[EVERY_SERVICE].keys()
+
+
+def test_block_may_add_a_row_to_a_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a new database would. The other side has no such row."""
+    block = TEXTS["database"]["neon"]
+    more = {**block, "TLS": {**block["TLS"], "New": "{{ cookiecutter.driver }}"}}
+    monkeypatch.setitem(TEXTS["database"], "neon", more)
+    neon, postgres = complete({"database": "neon"}), complete({})
+    for sides in ((neon, postgres), (postgres, neon)):
+        rows = [each for each in decisions(*sides) if each.section == "TLS"]
+        assert rows[-1].name == "New"
+        assert {rows[-1].a, rows[-1].b} == {"asyncpg", ABSENT}
 
 
 def test_automatic_pool_is_the_one_that_it_leads_to() -> None:

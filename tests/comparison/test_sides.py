@@ -22,8 +22,18 @@ def test_presets() -> None:
     changed = {each["path"] for each in data["files"]}
     assert ".env.example" in changed
     assert "app/main.py" not in changed
-    assert data["left_behind"] == []
     assert not data["same"]
+
+
+def test_nothing_is_left_behind_where_nothing_is_rendered(bake: Bakery) -> None:
+    """A preset has no folder, and a folder with answers after it is rendered anew."""
+    folder = bake(database="pgbouncer").path
+    for side in ("staging-pgbouncer", f"{folder},pool=queuepool", str(folder)):
+        data = compared(side, "production-neon")
+        status = {each["path"]: each["status"] for each in data["files"]}
+        assert status["pgbouncer.ini"] == "only in A"
+        assert ("pgbouncer.ini" in data["left_behind"]) == (side == str(folder))
+        assert (data["remove_command"] is not None) == (side == str(folder))
 
 
 def test_all_kinds_of_a_side_mean_the_same(bake: Bakery) -> None:
