@@ -185,7 +185,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def neon_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
+def hosted_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
     """Run a plain Postgres as `NAME-pooler` and `NAME` on a network `NAME`.
 
     Yields the two URLs, which hold the password as it is.
@@ -204,7 +204,7 @@ def neon_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
         docker("run", *options, *aliases, *variables, "postgres:17")
         check = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", "app")
         wait_until(
-            lambda: docker(*check, check=False).returncode == 0, "a Postgres for neon"
+            lambda: docker(*check, check=False).returncode == 0, "a hosted Postgres"
         )
         pooled, direct = (f"postgresql://app:{password}@{host}/app" for host in hosts)
         yield pooled, direct

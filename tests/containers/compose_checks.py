@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from lab.projects import Project
-from lab.variants import Variant
+from lab.variants import DATABASES, Variant
 
 SLUG = "my-service"
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?P<rule>[^}]*)\}")
@@ -171,16 +171,19 @@ def local_url(host: str, port: int) -> str:
 
 def check_urls(stack: Stack) -> None:
     """The API is given the pooled URL, and the direct one only if it has to migrate."""
-    direct = {
-        "postgres": {"DATABASE_URL": local_url("db", DIRECT_PORT)},
-        "pgbouncer": {"DATABASE_URL_DIRECT": local_url("db", DIRECT_PORT)},
-        "neon": {"DATABASE_URL_DIRECT": "${NEON_DIRECT_URL}"},
-    }[stack.variant.database]
-    pooled = {
-        "postgres": direct,
-        "pgbouncer": {"DATABASE_URL": local_url("pgbouncer", POOLED_PORT)},
-        "neon": {"DATABASE_URL": "${NEON_POOLED_URL}"},
-    }[stack.variant.database]
+    urls = {
+        "postgres": [local_url("db", DIRECT_PORT)] * 2,
+        "pgbouncer": [
+            local_url("pgbouncer", POOLED_PORT),
+            local_url("db", DIRECT_PORT),
+        ],
+    }
+    names = DATABASES[stack.variant.database]["fill_in"]
+    hosted = [f"${{{name}}}" for name in names]
+    requests, migrations = hosted or urls[stack.variant.database]
+    pooled = {"DATABASE_URL": requests}
+    name = "DATABASE_URL_DIRECT" if stack.variant.pooled_endpoint else "DATABASE_URL"
+    direct = {name: migrations}
     api = {
         name: value
         for name, value in stack.environment("api").items()
@@ -273,7 +276,7 @@ def check_volumes(stack: Stack) -> None:
 
 
 def check_health(stack: Stack) -> None:
-    """Every probe is there, needs no tool that is missing, and spares Neon."""
+    """Every probe is there, needs no tool that is missing, and wakes no compute."""
     probes = {
         name: service["healthcheck"]["test"]
         for name, service in stack.services.items()
@@ -284,7 +287,7 @@ def check_health(stack: Stack) -> None:
     assert api[:3] == ["CMD", "python", "-c"]
     compile(api[3], "healthcheck", "exec")
     assert len(api) == len(["CMD", "python", "-c", "code"])
-    path = "live" if stack.variant.database == "neon" else "db"
+    path = "live" if DATABASES[stack.variant.database]["sleeps"] else "db"
     assert f'"http://127.0.0.1:8000/health/{path}"' in api[3]
     assert re.search(r"timeout=\d", api[3])
     ports = {"db": [], "pgbouncer": ["-p", str(POOLED_PORT)]}

@@ -9,8 +9,8 @@ from pathlib import Path
 from lab.copies import working_copy
 from lab.pairs import covering_variants
 from lab.projects import Bakery
-from lab.stacks import Stack, neon_stand_in, running_stack
-from lab.variants import CHOICES, VARIANTS, Variant, in_turn
+from lab.stacks import Stack, hosted_stand_in, running_stack
+from lab.variants import CHOICES, DATABASES, VARIANTS, Variant, in_turn
 
 # The tests of this file share one slug, so that Docker builds once for each driver and
 # each Python.
@@ -35,16 +35,12 @@ def configured_stack(
     """Render a variant, copy it, and fill in its `.env`; remove its stack at the end."""
     with ExitStack() as cleanup:
         folder = cleanup.enter_context(rendered(bake, variant, name))
-        if variant.database == "neon":
-            pooled, direct = cleanup.enter_context(
-                neon_stand_in(f"{name}-neon", DOLLAR_PASSWORD)
-            )
-            urls: dict[str, str | None] = {
-                "NEON_POOLED_URL": f"'{pooled}'",
-                "NEON_DIRECT_URL": f"'{direct}'",
-            }
-            settings = urls | settings
-            override = f"networks: {{default: {{name: {name}-neon, external: true}}}}\n"
+        if names := DATABASES[variant.database]["fill_in"]:
+            host = f"{name}-{variant.database}"
+            urls = cleanup.enter_context(hosted_stand_in(host, DOLLAR_PASSWORD))
+            filled = {key: f"'{url}'" for key, url in zip(names, urls, strict=True)}
+            settings = {**filled, **settings}
+            override = f"networks: {{default: {{name: {host}, external: true}}}}\n"
             (folder / "docker-compose.override.yml").write_text(override)
         stack = cleanup.enter_context(running_stack(folder))
         stack.configure(**settings)

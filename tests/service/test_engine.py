@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lab.addresses import ADDRESSES, PASSWORD
 from lab.copies import replace_once, working_copy
 from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
@@ -17,7 +18,6 @@ from lab.servers import Server
 from lab.services import ServiceEnvironment, running_service
 from lab.variants import CHOICES, DATABASES, VARIANTS, Variant
 from tests.service.probing import (
-    PASSWORD,
     SLUG,
     VERIFIED,
     Environment,
@@ -26,11 +26,10 @@ from tests.service.probing import (
     probe,
 )
 
-NEON_DIRECT = f"postgresql://app:{PASSWORD}@ep-a-1.eu-central-1.aws.neon.tech/app"
-NEON_POOLED = NEON_DIRECT.replace("ep-a-1", "ep-a-1-pooler")
+NEON_DIRECT = ADDRESSES["neon"].migrations
+NEON_POOLED = ADDRESSES["neon"].requests
 CONSOLE_QUERY = "?sslmode=require&channel_binding=require"
-PLAIN = f"postgresql://app:{PASSWORD}@db.example.com:5432/app"
-URLS = {"postgres": PLAIN, "neon": NEON_POOLED, "pgbouncer": PLAIN}
+PLAIN = ADDRESSES["postgres"].requests
 # Two fields whose values say nothing.
 NOT_COMPARED = ("context",)
 
@@ -69,14 +68,18 @@ def expected_pool(variant: Variant) -> Report:
 def expected_connect(
     variant: Variant, *, connect_timeout: float = 15, command_timeout: float = 30
 ) -> Report:
-    """Return what the driver is given for the URL of a variant in URLS."""
-    url = urlsplit(URLS[variant.database])
-    arguments: Report = {"host": url.hostname, "user": "app", "password": PASSWORD}
+    """Return what the driver is given for the URL of a variant's requests."""
+    url = urlsplit(ADDRESSES[variant.database].requests)
+    arguments: Report = {
+        "host": url.hostname,
+        "user": url.username,
+        "password": PASSWORD,
+    }
     if url.port:
         arguments["port"] = url.port
     if variant.driver == "asyncpg":
         arguments |= {
-            "database": "app",
+            "database": url.path.removeprefix("/"),
             "timeout": connect_timeout,
             "command_timeout": command_timeout,
             "dsn": f"postgresql://?application_name={SLUG}",
@@ -87,7 +90,7 @@ def expected_connect(
             arguments["prepared_statement_cache_size"] = 0
     else:
         arguments |= {
-            "dbname": "app",
+            "dbname": url.path.removeprefix("/"),
             "connect_timeout": connect_timeout,
             "application_name": SLUG,
             "async_creator_fn": ["app.core.driver.connect", command_timeout],
@@ -106,7 +109,7 @@ def compared(connect: Report) -> Report:
 def test_engine(
     environment: ServiceEnvironment, project: Project, variant: Variant
 ) -> None:
-    url = URLS[variant.database]
+    url = ADDRESSES[variant.database].requests
     default, tuned, debug, console, empty = probe(
         environment,
         project,
@@ -172,7 +175,7 @@ class Wrong:
 
 def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     """Return the environments that stop a service of this variant."""
-    url = URLS[variant.database]
+    url = ADDRESSES[variant.database].requests
     name = "DATABASE_URL"
     wrong = {
         "missing": Wrong({}, name, "Set it to"),

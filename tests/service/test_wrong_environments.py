@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.addresses import PASSWORD
 from lab.containers import docker
 from lab.copies import working_copy
 from lab.prepared import DATABASES, DRIVERS, chosen
@@ -24,7 +25,6 @@ from lab.services import ServiceEnvironment
 from lab.variants import Variant, in_turn
 from tests.service.wrong_environments import (
     FEW_CASES,
-    PASSWORD,
     WrongEnvironment,
     wrong_environments,
 )

@@ -3,13 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PASSWORD = "Zq7-hidden-Kx9"  # noqa: S105 (of a server that is not there)
-RIGHT = {
-    "postgres": f"postgresql://app:{PASSWORD}@db.example.com:5432/app",
-    "pgbouncer": f"postgresql://app:{PASSWORD}@db.example.com:6432/app",
-    "neon": f"postgresql://app:{PASSWORD}@ep-a-1-pooler.eu-central-1.aws.neon.tech/app",
-}
-NEON_DIRECT = RIGHT["neon"].replace("-pooler", "")
+from lab.addresses import ADDRESSES, PASSWORD
+from lab.variants import DATABASES
+
 DIRECT = "DATABASE_URL_DIRECT"
 
 # What stands for a right URL, followed by what the message must say.
@@ -20,13 +16,13 @@ WRONG_URLS = {
     "sqlite": ("sqlite:///PASSWORD", "use postgresql://"),
     "mongodb": ("mongodb+srv://app:PASSWORD@db/app", "use postgresql://"),
     "another driver": ("postgresql+psycopg2://app:PASSWORD@db/a", "use postgresql://"),
-    "unknown parameter": ("URL?pgbouncer=true", "'pgbouncer': remove it"),
-    "password parameter": ("URL?password=PASSWORD", "'password': remove it"),
+    "unknown parameter": ("URL?sslmod=require", "remove it, or correct it to sslmode"),
+    "password parameter": ("URL?password=PASSWORD", "'password', unknown to"),
     "parameter twice": ("URL?sslmode=require&sslmode=disable", "keep one"),
     "words": ("password is PASSWORD", "cannot be read as a URL. Write postgresql://"),
     "no scheme": ("app:PASSWORD@db/app", "cannot be read as a URL. Write postgresql:"),
     "quoted": ("'URL'", "cannot be read as a URL. Write postgresql://"),
-    "port of letters": ("postgresql://app:PASSWORD@db:port/app", "Write postgresql://"),
+    "port of letters": ("postgresql://app:PASSWORD@db:port/app", "correct it"),
     "port beyond range": ("postgresql://app:PASSWORD@db:99999/app", "correct it"),
     "at sign in password": ("postgresql://app:a@PASSWORD@db/app", "(@ as %40, / as"),
     "sslmode": ("URL?sslmode=on", "unknown sslmode: use one of disable, allow"),
@@ -39,15 +35,15 @@ WRONG_URLS = {
     "connect_timeout zero": ("URL?connect_timeout=0", "above 0: correct it"),
     "no certificate file": (
         "URL?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
-        "give the path of a file of PEM certificates",
+        "give the paths of PEM files",
     ),
     "no certificates in the file": (
         "URL?sslmode=verify-full&sslrootcert=/etc/passwd",
-        "give the path of a file of PEM certificates",
+        "give the paths of PEM files",
     ),
     "folder of certificates": (
         "URL?sslmode=require&sslrootcert=/tmp",
-        "give the path of a file of PEM certificates",
+        "give the paths of PEM files",
     ),
 }
 # One of each kind: for a second variable, which the same code reads.
@@ -105,9 +101,7 @@ def wrong_environments(
 ) -> Iterator[WrongEnvironment]:
     """Return the environments that `program` (uvicorn or alembic) must refuse."""
     right = right_variables(database, program)
-    required = (
-        DIRECT if program == "alembic" and database != "postgres" else "DATABASE_URL"
-    )
+    [required] = right
     numbers = {
         name: wrong
         for name, wrong in WRONG_NUMBERS.items()
@@ -126,13 +120,13 @@ def wrong_environments(
             yield WrongEnvironment(
                 f"{variable} {name}", right | {variable: url}, {variable: message}
             )
-    if database == "neon":
+    addresses = ADDRESSES[database]
+    if addresses.refused and program == "alembic":
         for variable in (DIRECT, "DATABASE_URL_UNPOOLED"):
-            others = {name: url for name, url in right.items() if name != DIRECT}
             yield WrongEnvironment(
                 f"pooled {variable}",
-                others | {variable: RIGHT["neon"] + "?sslmode=require"},
-                {DIRECT: "names Neon's pooled endpoint (-pooler)"},
+                {variable: addresses.requests + "?sslmode=require"},
+                {DIRECT: addresses.refused},
             )
     for name, (value, message) in numbers.items():
         yield WrongEnvironment(name, right | {name: value}, {name: message})
@@ -151,13 +145,11 @@ def wrong_environments(
 
 
 def right_variables(database: str, program: str) -> dict[str, str]:
-    """Return the URLs that `program` reads, all of them right."""
-    if database == "postgres":
-        return {"DATABASE_URL": RIGHT[database]}
-    direct = NEON_DIRECT if database == "neon" else RIGHT["postgres"]
-    if program == "alembic":
-        return {DIRECT: direct}
-    return {"DATABASE_URL": RIGHT[database], DIRECT: direct}
+    """Return the URL that `program` reads, and a right one."""
+    addresses = ADDRESSES[database]
+    if program == "alembic" and DATABASES[database]["pooler"]:
+        return {DIRECT: addresses.migrations}
+    return {"DATABASE_URL": addresses.requests}
 
 
 def is_read(setting: str, pool: str, program: str) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from app.core.driver import DRIVER, PARAMETERS
 
 FORM = re.compile(
-    r"(?P<scheme>[^:/?@]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
+    r"(?P<scheme>[\w+]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
     r"(?P<hosts>[^/?@]*)(/(?P<database>[^?@]*))?(\?(?P<query>[^@]*))?"
 )
 HOST = re.compile(r"(\[(?P<ipv6>[^]]+)\]|(?P<name>[^][:]*))(:(?P<port>[^:]*))?")
