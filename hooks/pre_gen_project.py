@@ -334,6 +334,9 @@ def shown_suggestion(value: object) -> str:
 def main() -> int:
     """Report every problem at once."""
     answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
+    # In the order of the template, which tojson does not keep in a table.
+    table = r"""{{ (cookiecutter._databases | default({})).items() | list | tojson }}"""
+    answers["_databases"] = dict(json.loads(table))
     problems = check(answers)
     if not problems:
         return 0

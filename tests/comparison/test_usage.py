@@ -27,7 +27,10 @@ from tests.comparison.comparing import compare, compare_apart
             ["databse=neon", "a=b"],
             "databse: is no question of the template; did you mean",
         ),
-        (["database=neno", "a=b"], "must be one of postgres, neon, pgbouncer; did you"),
+        (
+            ["database=neno", "a=b"],
+            "must be one of postgres, neon, supabase, pgbouncer; ",
+        ),
         (["migrate_service=maybe", "a=b"], "must be true or false"),
         (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),
         (["description={{ x }}", "a=b"], "description: cannot be rendered"),

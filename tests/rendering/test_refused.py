@@ -25,6 +25,7 @@ from tests.rendering.loaded_hooks import DEFAULTS, HOOKS, load, replay, snapshot
 
 def corrected(pre: Any, answers: Mapping[str, object]) -> list[str]:
     """Return the words of the corrected command."""
+    answers = {"_databases": DEFAULTS["_databases"], **answers}
     return shlex.split(pre.corrected_command(answers, pre.check(answers)))
 
 
@@ -90,11 +91,11 @@ def test_command_keeps_the_output_folder(
 )
 def test_corrected_answers_are_good(pre: Any, answers: dict[str, object]) -> None:
     words = [word for word in corrected(pre, answers) if "=" in word]
-    good: dict[str, object] = {}
+    good: dict[str, object] = {"_databases": DEFAULTS["_databases"]}
     for word in words:
         name, value = word.split("=", 1)
         good[name] = value == "true" if name in SWITCHES else value
-    assert list(good) == PUBLIC
+    assert list(good) == ["_databases", *PUBLIC]
     good["__derived_from"] = "{database}, {pool}, {postgres_version}".format(**good)
     assert pre.check(good) == []
 
