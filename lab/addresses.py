@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 PASSWORD = "Zq7-hidden-Kx9"  # noqa: S105 (of servers that are not there)
 
+SUPABASE = "aws-0-eu-central-1.pooler.supabase.com"
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -22,6 +24,11 @@ def url(host: str, *, user: str = "app", database: str = "app") -> str:
 ADDRESSES = {
     "postgres": Addresses(url("db.example.com:5432"), url("db.example.com:5432")),
     "pgbouncer": Addresses(url("db.example.com:6432"), url("db.example.com:5432")),
+    "supabase": Addresses(
+        url(f"{SUPABASE}:6543", user="postgres.abcd", database="postgres"),
+        url(f"{SUPABASE}:5432", user="postgres.abcd", database="postgres"),
+        "names Supabase's transaction pooler (port 6543)",
+    ),
     "neon": Addresses(
         url("ep-a-1-pooler.eu-central-1.aws.neon.tech"),
         url("ep-a-1.eu-central-1.aws.neon.tech"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from lab.addresses import ADDRESSES
 from lab.prepared import CACHES_ON, DATABASES, DRIVERS, POOLS
 from lab.servers import Database, free_port
 from lab.services import RunningService
@@ -174,8 +175,7 @@ def table_in_use(lab: Laboratory, variant: Variant) -> str:
 
 
 def pooled_url_for_alembic(lab: Laboratory, variant: Variant) -> str:
-    host = "ep-a-1-pooler.eu-central-1.aws.neon.tech"
-    url = f"postgresql://app:s3cret@{host}/app?sslmode=require"
+    url = f"{ADDRESSES[variant.database].requests}?sslmode=require"
     return lab.alembic(variant, UPGRADE, url)
 
 
@@ -248,4 +248,15 @@ SYMPTOMS = [
         pooled_url_for_alembic,
         ["neon"],
     ),
+    Symptom(
+        "names Supabase's transaction pooler", pooled_url_for_alembic, ["supabase"]
+    ),
 ]
+
+# What only the host itself says, and where that is documented.
+QUOTED = {
+    "Max client connections reached": "https://supabase.com/docs/guides/database/connecting-to-postgres/pooling-and-limits",
+    "MaxClientsInSessionMode": "https://github.com/supabase/supavisor/blob/main/lib/supavisor/client_handler.ex",
+    "Tenant or user not found": "https://github.com/supabase/supavisor/blob/main/lib/supavisor/client_handler.ex",
+    "Network is unreachable": "https://supabase.com/docs/guides/platform/ipv4-address",
+}
