@@ -314,7 +314,7 @@ def test_hook_reads_the_answers_unchanged(
     read: list[object] = []
     monkeypatch.setattr(module.json, "loads", loads_into(read))
     module.main()
-    assert read == [answers]
+    assert read[0] == answers
 
 
 def loads_into(read: list[object]) -> Any:
