@@ -16,6 +16,8 @@ from app.core.driver import is_refused_value, is_stale_plan
 logger = getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+# A route has caught that its connection was lost: https://sqlalche.me/e/21/8s2b
+LOST_CONNECTION = "8s2b"
 SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, some of them
@@ -122,7 +124,8 @@ async def handle_database_error(_: Request, error: Exception) -> JSONResponse:
 
 def database_error_response(error: BaseException | None) -> JSONResponse | None:
     """409 for a conflict, 422 for a value, 503 for a database that is unavailable."""
-    if isinstance(error, PoolTimeoutError):
+    lost = isinstance(error, SQLAlchemyError) and error.code == LOST_CONNECTION
+    if lost or isinstance(error, PoolTimeoutError):
         return unavailable(error)
     if not isinstance(error, DBAPIError):
         return None
@@ -145,7 +148,7 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
     return None
 
 
-def unavailable(error: SQLAlchemyError) -> JSONResponse:
+def unavailable(error: BaseException | None) -> JSONResponse:
     """503 for a request that may succeed when it is sent again."""
     logger.error("database unavailable: %s", error)
     return JSONResponse(

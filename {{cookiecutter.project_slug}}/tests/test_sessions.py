@@ -1,18 +1,25 @@
 """What a request's session commits, what it refuses, and what a client hears of it."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 import pytest
 from fastapi import Depends
 from httpx2 import ASGITransport, AsyncClient
-from sqlalchemy import func, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import func, literal, text
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    PendingRollbackError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.core.checks import watch
 from app.core.database import read_engine
 from app.core.session import SessionUseError, read_session_scope, session_scope
 from app.dependencies import ReadSessionDep, SessionDep
@@ -73,6 +80,12 @@ async def time_out() -> None:
 async def exhaust_pool() -> None:
     """Fail as a pool does that has no connection left."""
     raise PoolTimeoutError
+
+
+@probe.get("/lost")
+async def lose_connection() -> None:
+    """Fail as COMMIT does after a route has caught that its connection was lost."""
+    raise PendingRollbackError("", code="8s2b")
 
 
 class ServerError(Exception):
@@ -137,8 +150,11 @@ async def test_commit_that_fails_is_not_a_success(
     assert response.status_code == (409 if TEST_DATABASE_URL else 500)
 
 
-async def test_database_that_is_full(probe_client: AsyncClient) -> None:
-    response = await probe_client.get("/full")
+@pytest.mark.parametrize("path", ["/full", "/lost"])
+async def test_connection_that_is_not_to_be_had(
+    probe_client: AsyncClient, path: str
+) -> None:
+    response = await probe_client.get(path)
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
@@ -235,6 +251,30 @@ async def test_reads_work_without_a_transaction(engine: AsyncEngine) -> None:
             second = (await session.exec(select(func.now()))).one()
 
     assert first < second  # In a transaction, now() stands still.
+
+
+async def ignore_an_error() -> None:
+    async with session_scope() as session:
+        with suppress(DBAPIError):
+            await session.exec(select(1 / literal(0)))
+
+
+@needs_postgres
+async def test_caught_error_is_not_committed(engine: AsyncEngine) -> None:
+    watch(engine)
+    with bound_to(engine), pytest.raises(InvalidRequestError, match="begin_nested"):
+        await ignore_an_error()
+
+
+@needs_postgres
+async def test_error_caught_around_a_savepoint(engine: AsyncEngine) -> None:
+    watch(engine)
+    with bound_to(engine):
+        async with session_scope() as session:
+            with suppress(DBAPIError):
+                async with session.begin_nested():
+                    await session.exec(select(1 / literal(0)))
+            assert (await session.exec(select(1))).one() == 1
 
 
 async def test_constraint_is_checked_at_once(sessions: Sessions) -> None:

@@ -5,10 +5,12 @@ from time import monotonic
 {%- endif %}
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
 {%- if cookiecutter.__pool == 'queuepool' %}
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, InvalidRequestError
+{%- elif cookiecutter.__pool == 'nullpool' %}
+from sqlalchemy.exc import InvalidRequestError
 {%- endif %}
 from sqlalchemy.ext.asyncio import AsyncEngine
 {%- if cookiecutter.__pool == 'queuepool' %}
@@ -30,6 +32,9 @@ def watch(engine: AsyncEngine) -> None:
     """Make `engine` repeat stale statements and close spoiled connections."""
     event.listen(engine.sync_engine, "do_execute", repeat_stale_statement)
     event.listen(engine.sync_engine, "handle_error", close_spoiled_connection)
+    event.listen(engine.sync_engine, "begin", forget_failure)
+    event.listen(engine.sync_engine, "rollback_savepoint", forget_failure)
+    event.listen(engine.sync_engine, "commit", refuse_failed_transaction)
 
 
 def repeat_stale_statement(
@@ -61,15 +66,37 @@ def close_spoiled_connection(context: ExceptionContext) -> None:
         return
     error = context.original_exception
     sqlstate = getattr(error, "sqlstate", None) or ""
+    raw: Any = connection.connection.driver_connection
     if (
         sqlstate.startswith(SPOILED)
         or driver.is_stale_plan(error)
-        or driver.is_out_of_step(error, connection.connection.driver_connection)
+        or driver.is_out_of_step(error, raw)
     ):
         connection.invalidate(error)
+    elif driver.is_in_transaction(raw):
+        connection.info["failure"] = error
 {%- if cookiecutter.driver == 'asyncpg' %}
     driver.name_failure(context)
 {%- endif %}
+
+
+def forget_failure(connection: Connection, *_: object) -> None:
+    """Begin anew: at BEGIN, and where a savepoint has been rolled back."""
+    connection.info.pop("failure", None)
+
+
+def refuse_failed_transaction(connection: Connection) -> None:
+    """Raise InvalidRequestError where an error was caught that has ended a transaction.
+
+    PostgreSQL answers COMMIT with ROLLBACK then, and no driver says so:
+    https://www.postgresql.org/docs/current/sql-commit.html
+    """
+    if failure := connection.info.get("failure"):
+        msg = (
+            "an error has ended the transaction, so nothing of it can be committed:"
+            " let the error out, or catch it around session.begin_nested()"
+        )
+        raise InvalidRequestError(msg) from failure
 {%- if cookiecutter.__pool == 'queuepool' %}
 
 
