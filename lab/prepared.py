@@ -14,13 +14,14 @@ from lab.variants import CHOICES, VARIANTS, Variant
 DATABASES = CHOICES["database"]
 POOLS = [pool for pool in CHOICES["pool"] if pool != "auto"]
 DRIVERS = CHOICES["driver"]
-# What leaves a driver's statement caches on, in `app/core/driver.py`.
+DRIVER = "app/core/driver.py"
+# What leaves a driver's statement caches on: a file, a text in it, and another.
 CACHES_ON = {
     "asyncpg": [
-        ('        "statement_cache_size": 0,\n', ""),
-        ('        "prepared_statement_cache_size": 0,\n', ""),
+        (DRIVER, '        "statement_cache_size": 0,\n', ""),
+        (DRIVER, '        "prepared_statement_cache_size": 0,\n', ""),
     ],
-    "psycopg": [('"prepare_threshold": None', '"prepare_threshold": 0')],
+    "psycopg": [(DRIVER, '"prepare_threshold": None', '"prepare_threshold": 0')],
 }
 
 

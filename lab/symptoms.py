@@ -97,14 +97,14 @@ class Laboratory:
             return self.bouncers[bouncer].url(database)
         return database.url
 
-    def project(self, variant: Variant, *changes: tuple[str, str]) -> Path:
-        """Return a project; `changes` are made in `app/core/driver.py` of a copy."""
+    def project(self, variant: Variant, *changes: tuple[str, str, str]) -> Path:
+        """Return a project; `changes` of its files are made in a copy."""
         project = self.bake(variant)
         if not changes:
             return project.path
         copy = self.copy(project)
-        for change in changes:
-            replace_once(copy / "app" / "core" / "driver.py", *change)
+        for file, old, new in changes:
+            replace_once(copy / file, old, new)
         return copy
 
     def copy(self, project: Project) -> Path:
@@ -113,7 +113,11 @@ class Laboratory:
 
     @contextmanager
     def service(
-        self, variant: Variant, url: str, *changes: tuple[str, str], **variables: str
+        self,
+        variant: Variant,
+        url: str,
+        *changes: tuple[str, str, str],
+        **variables: str,
     ) -> Iterator[RunningService]:
         """Serve a project on the database at `url`."""
         project = self.project(variant, *changes)
@@ -129,7 +133,7 @@ class Laboratory:
         self,
         variant: Variant,
         command: list[str],
-        *changes: tuple[str, str],
+        *changes: tuple[str, str, str],
         **variables: str,
     ) -> str:
         """Run `python -m COMMAND` in a project and return its output."""
@@ -145,7 +149,7 @@ class Laboratory:
         return self.run(variant, ["alembic", *command.split()], **{name: url})
 
     def script(
-        self, text: str, variant: Variant, url: str, *changes: tuple[str, str]
+        self, text: str, variant: Variant, url: str, *changes: tuple[str, str, str]
     ) -> str:
         """Run a script that uses a project's engine; return its output."""
         name = f"script_{next(_names)}"

@@ -28,7 +28,7 @@ ALL = DATABASES
 POOLED = sorted({each.database for each in UNMIGRATED if each.pooled_endpoint})
 DIRECT = sorted({each.database for each in UNMIGRATED if not each.pooled_endpoint})
 UPGRADE = "upgrade head"
-UNCHECKED = ("check_before_use(engine)\n", "")
+UNCHECKED = ("app/core/database.py", "check_before_use(engine)\n", "")
 BACKENDS = (
     "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -129,7 +129,7 @@ def ended_mid_request(lab: Laboratory, variant: Variant) -> str:
 
 
 def stale_connection(
-    lab: Laboratory, variant: Variant, *changes: tuple[str, str]
+    lab: Laboratory, variant: Variant, *changes: tuple[str, str, str]
 ) -> str:
     """End every idle connection of a service; return what it logs at the next."""
     database = lab.fresh_database()

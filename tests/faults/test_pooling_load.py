@@ -166,10 +166,10 @@ def test_load(  # noqa: PLR0913, PLR0917
 @pytest.fixture
 def cached_project(migrating_project: Path, driver: str) -> Path:
     """Return the same copy with the statement caches left on, and nothing repeated."""
-    core = migrating_project / "app" / "core"
-    for change in CACHES_ON[driver]:
-        replace_once(core / "driver.py", *change)
-    replace_once(core / "checks.py", "if not (repeatable and", "if not (False and")
+    for file, old, new in CACHES_ON[driver]:
+        replace_once(migrating_project / file, old, new)
+    checks = migrating_project / "app" / "core" / "checks.py"
+    replace_once(checks, "if not (repeatable and", "if not (False and")
     return migrating_project
 
 

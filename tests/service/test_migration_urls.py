@@ -5,6 +5,7 @@ reaches it: each value of both once.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,50 @@ def test_odd_password(
         output = refused.stdout + refused.stderr
         assert ODD_PASSWORD not in output
         assert quote(ODD_PASSWORD, safe="") not in output
+
+
+PROVIDER = """
+
+from os import environ
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+
+def token() -> str:
+    return environ["TOKEN"]
+
+
+"""
+
+
+@each_database_and_driver
+def test_password_that_changes(
+    environment: ServiceEnvironment, variant: Variant, path: Path, postgres: Server
+) -> None:
+    """The README's hook gives it to Alembic and to the service."""
+    readme = (path / "README.md").read_text()
+    [hook] = re.findall(r"```python\n(@event.*?)```", readme, re.DOTALL)
+    with (path / "app" / "core" / "endpoint.py").open("a") as module:
+        module.write(PROVIDER + hook)
+    connect = (
+        "import asyncio; from app.core.session import read_session_scope as scope\n"
+        "async def main():\n"
+        "    async with scope() as session:\n"
+        "        await session.connection()\n"
+        "asyncio.run(main())\n"
+    )
+    (path / "connect.py").write_text(connect)
+    with role(postgres, ODD_PASSWORD) as url:
+        name = direct_name(variant)
+        outdated = url.replace(quote(ODD_PASSWORD, safe=""), "outdated")
+        settings = {name: outdated, "DATABASE_URL": outdated}
+        for program in (("alembic", "upgrade", "head"), ("connect",)):
+            run_with({**settings, "TOKEN": ODD_PASSWORD}, environment, path, *program)
+            refused = run_with(
+                {**settings, "TOKEN": "wrong"}, environment, path, *program, check=False
+            )
+            assert "password authentication failed" in refused.stderr
 
 
 @pooled
