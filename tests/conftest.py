@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from cookiecutter import hooks
 from cookiecutter.config import DEFAULT_CONFIG
+from cookiecutter.environment import StrictEnvironment
 from pytest_cookies.plugin import Cookies
 
+from lab.compiled import compiled_once
 from lab.containers import missing_part
 from lab.projects import Bakery, Project
 from lab.servers import NEWEST, Server, own_server
@@ -93,6 +95,14 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setitem(DEFAULT_CONFIG, "replay_dir", str(folder / "replay"))
         patch.setitem(DEFAULT_CONFIG, "cookiecutters_dir", str(folder / "clones"))
         patch.setenv("COOKIECUTTER_CONFIG", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """Compile each file of the template once, and not for every project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StrictEnvironment, "compile", compiled_once())
         yield
 
 

@@ -1,4 +1,7 @@
-"""Free text arrives unchanged wherever it is used."""
+"""Free text arrives unchanged wherever it is used.
+
+Every text as each free answer, in the default variant: no other answer has a part in it.
+"""
 
 import ast
 import re
@@ -72,6 +75,11 @@ def text(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hostile(bake: Bakery, text: str) -> Project:
     """Return a project that has the text as every free answer."""
+    return hostile_project(bake, text)
+
+
+def hostile_project(bake: Bakery, text: str) -> Project:
+    """Bake a project that has the text as every free answer, once."""
     answers = {name: literal(value) for name, value in answers_of(text).items()}
     return bake(**answers, project_slug="my-service")
 
@@ -154,6 +162,7 @@ def test_answers_file(hostile: Project) -> None:
         assert value == (literal(expected) if name in TEXTS else expected)
 
 
+@pytest.mark.everything
 def test_answers_file_renders_the_same_project(
     hostile: Project, tmp_path: Path
 ) -> None:
@@ -163,11 +172,11 @@ def test_answers_file_renders_the_same_project(
 
 
 @pytest.mark.parametrize("command", [["format", "--check"], ["check"]], ids=" ".join)
-def test_ruff_is_content(hostile: Project, command: list[str]) -> None:
-    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
-    result = subprocess.run(
-        ruff, cwd=hostile.path, capture_output=True, text=True, check=False
-    )
+def test_ruff_is_content(bake: Bakery, command: list[str]) -> None:
+    """With every text at once: ruff takes the settings that are nearest to a file."""
+    paths = [hostile_project(bake, text).path for text in HOSTILE.values()]
+    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", *paths]
+    result = subprocess.run(ruff, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
