@@ -175,7 +175,7 @@ def test_answers_file_renders_the_same_project(
 def test_ruff_is_content(bake: Bakery, command: list[str]) -> None:
     """With every text at once: ruff takes the settings that are nearest to a file."""
     paths = [hostile_project(bake, text).path for text in HOSTILE.values()]
-    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", *paths]
+    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", *map(str, paths)]
     result = subprocess.run(ruff, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
