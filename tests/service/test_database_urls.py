@@ -281,6 +281,7 @@ def test_connects(
         f"{login}/postgres?host={sockets}&port={port}": usual,
         f"{login}localhost:{port}/postgres": usual,
         f"{login}127.0.0.1:1,127.0.0.1:{port}/postgres": usual,
+        f"{login}[::1]:1,127.0.0.1:{port}/postgres": usual,
         f"{login}/postgres?host=127.0.0.1,127.0.0.1&port=1,{port}": usual,
         f"{tcp}?target_session_attrs=read-write": usual,
         f"{tcp}?keepalives=0": usual,

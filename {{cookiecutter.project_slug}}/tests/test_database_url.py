@@ -89,6 +89,7 @@ def test_host(address: str, host: str) -> None:
         ("postgresql://db/app?sslmode=", "empty sslmode"),
         ("postgresql://db/app?schema=other", "parameter 'schema'"),
         ("postgresql://one,two/app?port=1,2,3", "as many ports as hosts"),
+        ("postgresql://one,/app", "empty host"),
         ("postgresql://app:x@y?s3cret=1@db/app", "cannot be read as a URL"),
         ("postgresql://db/app?sslmode=verify-full&sslrootcert=/none", "sslrootcert"),
         ("postgresql://db/app?sslmode=disable&channel_binding=require", "without TLS"),
@@ -162,13 +163,19 @@ def test_defaults() -> None:
         {"application_name": "a+b", "options": "endpoint=ep-a-1"},
         {"sslmode": "disable"},
         {"sslmode": "require", "sslnegotiation": "direct"},
-        {"host": "one,two", "port": "1,2", "target_session_attrs": "read-write"},
+        {"target_session_attrs": "read-write"},
     ],
 )
 def test_parameters_are_passed_on(given: dict[str, str]) -> None:
     query = "&".join(f"{name}={value}" for name, value in given.items())
 
     assert handed_on(query) == {"application_name": "service"} | given
+
+
+def test_hosts_are_passed_on() -> None:
+    target = arguments("host=::1,two&port=1,2")
+
+    assert (target["host"], target["port"]) == (["::1", "two"], [1, 2])
 
 
 def test_url_wins_over_the_default_timeout() -> None:

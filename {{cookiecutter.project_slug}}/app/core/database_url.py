@@ -166,6 +166,8 @@ def find_host_problems(parameters: dict[str, str]) -> Iterator[str]:
     for port in ports if "port" in parameters else ():
         if not is_number(port) or int(port) > MAX_PORT:
             yield f"has a port that is not between 1 and {MAX_PORT}: correct it"
+    if len(hosts) > 1 and "" in hosts:
+        yield "has an empty host among others: name each"
     try:
         for host in hosts:
             if not host.startswith("/"):
@@ -185,8 +187,10 @@ def find_tls_problems(parameters: dict[str, str]) -> Iterator[str]:
     certificate, key = parameters.get("sslcert"), parameters.get("sslkey")
     if (certificate is None) != (key is None):
         yield "has one of sslcert and sslkey: give both"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context = ssl.create_default_context(cafile=None if root == "system" else root)
+        if root and root != "system":
+            context.load_verify_locations(root)
         if certificate:
             context.load_cert_chain(certificate, key, parameters.get("sslpassword", ""))
     except OSError:
