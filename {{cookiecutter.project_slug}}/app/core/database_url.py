@@ -99,7 +99,7 @@ def client_certificate() -> dict[str, str]:
     return {
         name: os.environ[variable]
         for name, variable in variables.items()
-        if variable in os.environ
+        if os.environ.get(variable)
     }
 
 
