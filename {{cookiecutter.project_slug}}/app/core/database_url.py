@@ -4,7 +4,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from logging import getLogger
 from urllib.parse import parse_qsl, unquote
@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from app.core.driver import DRIVER, PARAMETERS
 
 FORM = re.compile(
-    r"(?P<scheme>[\w+]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
+    r"(?P<scheme>[A-Za-z0-9+]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
     r"(?P<hosts>[^/?@]*)(/(?P<database>[^?@]*))?(\?(?P<query>[^@]*))?"
 )
 HOST = re.compile(r"(\[(?P<ipv6>[^]]+)\]|(?P<name>[^][:]*))(:(?P<port>[^:]*))?")
@@ -47,7 +47,7 @@ class DatabaseURL:
     """
 
     url: URL
-    parameters: dict[str, str]
+    parameters: dict[str, str] = field(repr=False)  # `sslpassword` may be one.
 
     @property
     def hosts(self) -> list[str]:

@@ -42,7 +42,9 @@ class EnvironmentSettings(BaseSettings):
         return {
             variable: field
             for name, field in cls.model_fields.items()
-            for variable in getattr(field.validation_alias, "choices", [name])
+            for variable in getattr(
+                field.validation_alias, "choices", [field.validation_alias or name]
+            )
         }
 
     @model_validator(mode="before")
