@@ -22,7 +22,7 @@ TEXTS = [
 SWITCHES = [name for name, value in QUESTIONS.items() if isinstance(value, bool)]
 PUBLIC = [name for name in QUESTIONS if not name.startswith("_")]
 
-DATABASES: dict[str, Any] = QUESTIONS["_databases"]  # The facts of each.
+FACTS: dict[str, Any] = QUESTIONS["_databases"]  # The facts of each.
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Variant:
     @property
     def pooled_endpoint(self) -> bool:
         """Tell whether requests go through a pooler."""
-        return bool(DATABASES[self.database]["pooler"])
+        return bool(FACTS[self.database]["pooler"])
 
     @property
     def local_database(self) -> bool:
         """Tell whether Compose runs the database."""
-        return "db" in DATABASES[self.database]["services"]
+        return "db" in FACTS[self.database]["services"]
 
     @property
     def automatic_pool(self) -> bool:
         """Tell whether `pool=auto` leads to this pool."""
-        return bool(DATABASES[self.database]["pool"] == self.pool)
+        return bool(FACTS[self.database]["pool"] == self.pool)
 
     def __str__(self) -> str:
         """Return the id, which pytest shows."""

@@ -29,7 +29,7 @@ from tests.comparison.comparing import compare, compare_apart
         ),
         (
             ["database=neno", "a=b"],
-            "must be one of postgres, neon, supabase, pgbouncer; ",
+            "must be one of postgres, neon, supabase, pgbouncer; did you",
         ),
         (["migrate_service=maybe", "a=b"], "must be true or false"),
         (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),

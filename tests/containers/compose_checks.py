@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from lab.projects import Project
-from lab.variants import DATABASES, Variant
+from lab.variants import FACTS, Variant
 
 SLUG = "my-service"
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?P<rule>[^}]*)\}")
@@ -178,7 +178,7 @@ def check_urls(stack: Stack) -> None:
             local_url("db", DIRECT_PORT),
         ],
     }
-    names = DATABASES[stack.variant.database]["fill_in"]
+    names = FACTS[stack.variant.database]["fill_in"]
     hosted = [f"${{{name}}}" for name in names]
     requests, migrations = hosted or urls[stack.variant.database]
     pooled = {"DATABASE_URL": requests}
@@ -287,7 +287,7 @@ def check_health(stack: Stack) -> None:
     assert api[:3] == ["CMD", "python", "-c"]
     compile(api[3], "healthcheck", "exec")
     assert len(api) == len(["CMD", "python", "-c", "code"])
-    path = "live" if DATABASES[stack.variant.database]["sleeps"] else "db"
+    path = "live" if FACTS[stack.variant.database]["sleeps"] else "db"
     assert f'"http://127.0.0.1:8000/health/{path}"' in api[3]
     assert re.search(r"timeout=\d", api[3])
     ports = {"db": [], "pgbouncer": ["-p", str(POOLED_PORT)]}

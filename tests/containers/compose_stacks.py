@@ -10,7 +10,7 @@ from lab.copies import working_copy
 from lab.pairs import covering_variants
 from lab.projects import Bakery
 from lab.stacks import Stack, hosted_stand_in, running_stack
-from lab.variants import CHOICES, DATABASES, VARIANTS, Variant, in_turn
+from lab.variants import CHOICES, FACTS, VARIANTS, Variant, in_turn
 
 # The tests of this file share one slug, so that Docker builds once for each driver and
 # each Python.
@@ -35,7 +35,7 @@ def configured_stack(
     """Render a variant, copy it, and fill in its `.env`; remove its stack at the end."""
     with ExitStack() as cleanup:
         folder = cleanup.enter_context(rendered(bake, variant, name))
-        if names := DATABASES[variant.database]["fill_in"]:
+        if names := FACTS[variant.database]["fill_in"]:
             host = f"{name}-{variant.database}"
             urls = cleanup.enter_context(hosted_stand_in(host, DOLLAR_PASSWORD))
             filled = {key: f"'{url}'" for key, url in zip(names, urls, strict=True)}

@@ -10,7 +10,7 @@ import pytest
 from lab.copies import replace_once
 from lab.projects import Bakery
 from lab.stacks import Stack, environment
-from lab.variants import CHOICES, DATABASES
+from lab.variants import CHOICES, FACTS
 from lab.waiting import wait_until
 from tests.containers.compose_stacks import (
     COVERING,
@@ -31,7 +31,7 @@ def test_missing_settings_are_named(bake: Bakery) -> None:
             checked = Stack(folder).compose("config", "--quiet", check=False)
 
         # Compose names one of those that are missing, not always the same one.
-        missing = DATABASES[variant.database]["fill_in"] or ["POSTGRES_PASSWORD"]
+        missing = FACTS[variant.database]["fill_in"] or ["POSTGRES_PASSWORD"]
         assert checked.returncode != 0
         assert any(name in checked.stderr for name in missing)
         assert ".env" in checked.stderr

@@ -15,7 +15,7 @@ from comparison.answers import complete
 from lab.projects import Bakery, Project
 from lab.variants import (
     CHOICES,
-    DATABASES,
+    FACTS,
     PUBLIC,
     QUESTIONS,
     ROOT,
@@ -73,7 +73,7 @@ def test_hook_imports_little_for_good_answers(name: str, tmp_path: Path) -> None
 def test_rules_match_the_questions(pre: Any) -> None:
     texts = {name: QUESTIONS[name] for name in TEXTS if name != "project_slug"}
     assert texts == pre.TEXTS
-    assert {"database": [*DATABASES], **pre.CHOICES} == CHOICES
+    assert {"database": [*FACTS], **pre.CHOICES} == CHOICES
     assert {name: QUESTIONS[name] for name in SWITCHES} == pre.SWITCHES
     assert pre.ORDER == PUBLIC
 
@@ -352,7 +352,7 @@ def test_closing_message(post: Any, variant: Variant) -> None:
     assert message.isascii()
     assert len(lines) < 20
     assert lines.index("cd my-service") < lines.index("cp .env.example .env")
-    for variable in DATABASES[variant.database]["fill_in"]:
+    for variable in FACTS[variant.database]["fill_in"]:
         assert variable in message
     assert ("docker compose up --build" in lines) == variant.migrate_service
     manual = [

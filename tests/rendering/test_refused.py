@@ -17,7 +17,7 @@ import yaml
 from cookiecutter.exceptions import FailedHookException
 
 from lab.projects import literal, render, tree_of
-from lab.variants import CHOICES, PUBLIC, ROOT, SWITCHES
+from lab.variants import CHOICES, FACTS, PUBLIC, ROOT, SWITCHES
 from tests.rendering.loaded_hooks import DEFAULTS, HOOKS, load, replay, snapshot
 
 # The corrected command
@@ -314,7 +314,13 @@ def test_hook_reads_the_answers_unchanged(
     read: list[object] = []
     monkeypatch.setattr(module.json, "loads", loads_into(read))
     module.main()
-    assert read[0] == answers
+    assert (
+        read
+        == {
+            "pre_gen_project": [answers, [[*fact] for fact in FACTS.items()]],
+            "post_gen_project": [answers],
+        }[name]
+    )
 
 
 def loads_into(read: list[object]) -> Any:

@@ -21,7 +21,7 @@ from lab.pairs import each_answer, pairs_of_all
 from lab.projects import Bakery, Project, files_of, render, tree_of
 from lab.variants import (
     CHOICES,
-    DATABASES,
+    FACTS,
     QUESTIONS,
     ROOT,
     SWITCHES,
@@ -232,10 +232,30 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 # Each option
 
 
+# For each database: the pool of `auto`, whether requests go through a pooler, whether the
+# compute sleeps, DB_POOL_RECYCLE, and the services of Compose.
+EXPECTED_FACTS = {
+    "postgres": ("queuepool", False, False, 1800, ["db"]),
+    "neon": ("nullpool", True, True, 280, []),
+    "supabase": ("nullpool", True, False, 1800, []),
+    "pgbouncer": ("nullpool", True, False, 1800, ["pgbouncer", "db"]),
+}
+
+
+def test_facts_of_each_database() -> None:
+    """The other tests ask the template's table for them."""
+    names = ("pool", "pooler", "sleeps", "recycle", "services")
+    found = {
+        database: tuple(facts[name] for name in names)
+        for database, facts in FACTS.items()
+    }
+    assert found == EXPECTED_FACTS
+
+
 @pytest.mark.parametrize("database", CHOICES["database"])
 def test_automatic_pool(bake: Bakery, database: str) -> None:
     automatic = bake(database=database, pool="auto")
-    explicit = bake(database=database, pool=DATABASES[database]["pool"])
+    explicit = bake(database=database, pool=EXPECTED_FACTS[database][0])
     assert without_answers(automatic.tree()) == without_answers(explicit.tree())
 
 

@@ -361,13 +361,13 @@ def test_update_refuses_uncommitted_work(template: Path, service: Path) -> None:
 @pytest.mark.everything
 def test_answers_can_be_changed(template: Path, service: Path, tmp_path: Path) -> None:
     """Cruft removes what the old answers rendered and the new ones do not."""
-    answers = {**preset_answers("production-neon"), "database": "pgbouncer"}
-    change = json.dumps({"database": "pgbouncer"})
+    answers = {**preset_answers("production-neon"), "database": "postgres"}
+    change = json.dumps({"database": "postgres"})
     cruft(service, "update", "--skip-apply-ask", "--variables-to-update", change)
     assert files(service) == tree_of(
         cookiecutter_from(template, tmp_path / "fresh", answers)
     )
-    assert (service / "pgbouncer.ini").exists()
+    assert not (service / "tests" / "test_endpoint.py").exists()
 
 
 # A service that was made without cruft

@@ -22,6 +22,7 @@ ASYNCPG = {"driver": "asyncpg"}
 PSYCOPG = {"driver": "psycopg"}
 POOLED = {"pool": "queuepool"}
 NEON = {"database": "neon"}
+SUPABASE = {"database": "supabase"}
 DATABASE = "app/core/database.py"
 SESSION = "app/core/session.py"
 DEPENDENCIES = "app/dependencies.py"
@@ -208,6 +209,50 @@ MUTANTS = {
         "    if not url:",
         "test_endpoint.test_migrations_refuse_the_pooled_endpoint",
         NEON,
+    ),
+    "transaction-pooler-for-migrations": Mutant(
+        "app/core/endpoint.py",
+        "    if url.url.port == TRANSACTION_PORT:",
+        "    if not url:",
+        "test_endpoint.test_migrations_refuse_the_transaction_pooler",
+        SUPABASE,
+    ),
+    "user-without-project": Mutant(
+        "app/core/endpoint.py",
+        '"." not in',
+        '"." in',
+        "test_endpoint.test_user_names_the_project",
+        SUPABASE,
+    ),
+    "failed-transaction-committed": Mutant(
+        "app/core/checks.py",
+        '    event.listen(engine.sync_engine, "commit", refuse_failed_transaction)\n',
+        "",
+        "test_sessions.test_caught_error_is_not_committed",
+        {},
+        on_postgres=True,
+    ),
+    "savepoint-forgets-nothing": Mutant(
+        "app/core/checks.py",
+        '    event.listen(engine.sync_engine, "rollback_savepoint", forget_failure)\n',
+        "",
+        "test_sessions.test_error_caught_around_a_savepoint",
+        {},
+        on_postgres=True,
+    ),
+    "lost-connection-is-500": Mutant(
+        ERRORS,
+        "    if lost or isinstance(",
+        "    if isinstance(",
+        "test_sessions.test_connection_that_is_not_to_be_had",
+        {},
+    ),
+    "file-is-not-read": Mutant(
+        "app/core/environment.py",
+        '_FILE")',
+        '_PATH")',
+        "test_config.test_setting_from_a_file",
+        {},
     ),
     "password-in-message": Mutant(
         "app/core/environment.py",

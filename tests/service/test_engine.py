@@ -16,7 +16,7 @@ from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Server
 from lab.services import ServiceEnvironment, running_service
-from lab.variants import CHOICES, DATABASES, VARIANTS, Variant
+from lab.variants import CHOICES, FACTS, VARIANTS, Variant
 from tests.service.probing import (
     SLUG,
     VERIFIED,
@@ -61,7 +61,7 @@ def expected_pool(variant: Variant) -> Report:
         "size": 5,
         "max_overflow": 10,
         "timeout": 30,
-        "recycle": DATABASES[variant.database]["recycle"],
+        "recycle": FACTS[variant.database]["recycle"],
     }
 
 

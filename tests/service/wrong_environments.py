@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.addresses import ADDRESSES, PASSWORD
-from lab.variants import DATABASES
+from lab.variants import FACTS
 
 DIRECT = "DATABASE_URL_DIRECT"
 
@@ -147,7 +147,7 @@ def wrong_environments(
 def right_variables(database: str, program: str) -> dict[str, str]:
     """Return the URL that `program` reads, and a right one."""
     addresses = ADDRESSES[database]
-    if program == "alembic" and DATABASES[database]["pooler"]:
+    if program == "alembic" and FACTS[database]["pooler"]:
         return {DIRECT: addresses.migrations}
     return {"DATABASE_URL": addresses.requests}
 
