@@ -118,7 +118,6 @@ def test_several_hosts(address: str, host: str, port: str) -> None:
 
     assert target.url.host is None
     assert target.parameters == {"host": host, "port": port}
-    assert target.hosts == host.split(",")
 
 
 @pytest.mark.parametrize(

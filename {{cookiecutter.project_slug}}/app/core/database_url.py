@@ -26,7 +26,12 @@ CHOICES = {
     "sslmode": ("disable", "allow", "prefer", *STRICT_MODES),
     "sslnegotiation": ("postgres", "direct"),
     "target_session_attrs": (
-        *("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+        "any",
+        "read-write",
+        "read-only",
+        "primary",
+        "standby",
+        "prefer-standby",
     ),
 }
 # What hosting services append for Prisma and for JavaScript's drivers.
@@ -48,12 +53,6 @@ class DatabaseURL:
 
     url: URL
     parameters: dict[str, str] = field(repr=False)  # `sslpassword` may be one.
-
-    @property
-    def hosts(self) -> list[str]:
-        """The hosts' names in lower case."""
-        host = self.url.host or self.parameters.get("host", "")
-        return host.lower().split(",")
 
 
 def parse_database_url(text: str) -> DatabaseURL:
