@@ -15,6 +15,7 @@ import pytest
 from cookiecutter import hooks
 from cookiecutter.config import DEFAULT_CONFIG
 from cookiecutter.environment import StrictEnvironment
+from filelock import FileLock
 from pytest_cookies.plugin import Cookies
 
 from lab.compiled import compiled_once
@@ -150,22 +151,29 @@ def postgres(postgres_of: Callable[[int], Server]) -> Server:
 
 @pytest.fixture(scope="session")
 def environments(
-    bake: Bakery, tmp_path_factory: pytest.TempPathFactory
+    bake: Bakery, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Callable[[str], ServiceEnvironment]:
-    """Return the virtual environment of the services with a driver, made once.
+    """Return the virtual environment of the services with a driver, made once per run.
 
-    With NEWEST_DEPENDENCIES set, it has releases that the rendered bounds leave out.
+    All processes of the run share it, and what Python has compiled of its packages. With
+    NEWEST_DEPENDENCIES set, it has releases that the rendered bounds leave out.
     """
+    base = tmp_path_factory.getbasetemp()
+    folder = base if worker_id == "master" else base.parent
 
     @cache
     def environment(driver: str) -> ServiceEnvironment:
-        chosen = next(variant for variant in VARIANTS if variant.driver == driver)
-        folder = tmp_path_factory.mktemp("environment")
-        project = folder / "project"
-        shutil.copytree(bake(chosen).path, project)
-        if os.environ.get("NEWEST_DEPENDENCIES"):
-            lift_upper_bounds(project)
-        return install(project, folder / driver)
+        path, complete = folder / driver, folder / f"{driver}-complete"
+        with FileLock(f"{path}.lock"):
+            if not complete.exists():
+                project = folder / f"{driver}-project"
+                chosen = next(each for each in VARIANTS if each.driver == driver)
+                shutil.copytree(bake(chosen).path, project, dirs_exist_ok=True)
+                if os.environ.get("NEWEST_DEPENDENCIES"):
+                    lift_upper_bounds(project)
+                install(project, path)
+                complete.touch()
+        return ServiceEnvironment(path)
 
     return environment
 

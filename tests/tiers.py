@@ -7,6 +7,8 @@ The folders whose files take longest come first, so that no long file starts whe
 processes are about to end. By itself, pytest-xdist starts with the files of most tests.
 """
 
+from collections.abc import Generator
+
 import pytest
 
 from lab.pairs import covering_variants
@@ -35,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.stash[LEFT_OUT] = 0
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Run three processes for each two cores, for servers keep tests waiting."""
+    cores = yield
+    return max(1, 3 * cores // 2)
 
 
 def pytest_collection_modifyitems(

@@ -1,8 +1,9 @@
 """The tests of the rendered services pass, on SQLite and on PostgreSQL.
 
-Variants that hold every pair of database, pool and driver. What the tests do with their
-database and its URL is the same file for all, and connects with a driver: so each driver,
-or one variant where nothing connects.
+On PostgreSQL, variants that hold every pair of database, pool and driver. On SQLite, each
+pool and each driver: a database shows in tests that connect to nothing, alike on both.
+What the tests do with their database and its URL is the same file for all, and connects
+with a driver: so each driver, or one variant where nothing connects.
 """
 
 import os
@@ -18,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from lab.copies import working_copy
-from lab.pairs import one_of_each
+from lab.pairs import each_answer, one_of_each
 from lab.projects import Bakery
 from lab.servers import Database, Server, nearest
 from lab.services import ServiceEnvironment, install
@@ -40,6 +41,9 @@ PASSWORD = "s3cret"  # noqa: S105 (of servers that are not there)
 
 every_pair = pytest.mark.parametrize("variant", PAIRWISE, ids=str)
 each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=str)
+each_pool_and_driver = pytest.mark.parametrize(
+    "variant", each_answer("pool", "driver"), ids=str
+)
 each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
 one_service = pytest.mark.parametrize("variant", VARIANTS[:1], ids=str)
 
@@ -92,24 +96,30 @@ def other_settings(decoy: Decoy) -> dict[str, str]:
 
 
 @every_pair
-def test_on_sqlite_and_on_postgres(
+def test_on_postgres(
     environment: ServiceEnvironment,
     path: Path,
     variant: Variant,
     postgres_of: Callable[[int], Server],
 ) -> None:
     database = postgres_of(nearest(variant.postgres_version)).create_database()
-    on_sqlite, on_postgres = run_both(environment, path, database)
+    outcome = run_tests(environment, path, TEST_DATABASE_URL=database.url)
 
-    assert_success(on_sqlite)
-    assert on_sqlite.skipped
-    assert set(on_sqlite.skipped.values()) == {NEEDS_POSTGRES}
-
-    assert_success(on_postgres)
-    assert on_postgres.skipped == {}
-    assert on_postgres.tests == on_sqlite.tests
+    assert_success(outcome)
+    assert outcome.skipped == {}
     assert database.execute("SELECT count(*) FROM users") == [(0,)]
     assert database.execute("SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+@each_pool_and_driver
+def test_sqlite_skips_what_needs_postgres(
+    environment: ServiceEnvironment, path: Path
+) -> None:
+    outcome = run_tests(environment, path)
+
+    assert_success(outcome)
+    assert outcome.skipped
+    assert set(outcome.skipped.values()) == {NEEDS_POSTGRES}
 
 
 @pytest.mark.everything
