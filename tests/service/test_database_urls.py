@@ -70,6 +70,11 @@ ADDRESSES: dict[str, tuple[str, Report]] = {
         {"host": "/var/run/postgresql"},
     ),
     "socket-and-port": ("postgres://u:p@/d?host=%2Ftmp&port=1", {"host": "/tmp"}),  # noqa: S108
+    "all-parameters": ("postgres://?host=h&port=1&user=u&password=p&dbname=d", {}),
+    "parameters-win": (
+        "postgres://x:y@i:2/e?host=h&port=1&user=u&password=p&dbname=d",
+        {},
+    ),
     "host-parameter": ("postgres:///d?host=h&port=1", {"user": None, "password": None}),
 }
 
@@ -201,6 +206,8 @@ ODD_TEXTS = [
     f"postgresql://app:x@y:{PASSWORD}@h/d",
     f"postgresql://app:{PASSWORD}%zz@h/d?x=1",
     f"postgresql://app:{PASSWORD}@h/d?sslmode=require&sslmode={PASSWORD}",
+    f"postgresql://app@h/d?sslpassword=x&{PASSWORD}",
+    f"postgresql://app:{PASSWORD}%e9@h/d",
     f"app={PASSWORD} host=h dbname=d",
     f"postgresql+{PASSWORD}",
 ]
@@ -238,6 +245,13 @@ def local_server() -> Iterator[OwnServer]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Return a port where connections open and nobody answers, as after a failover."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
 def has_ipv6() -> bool:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -260,7 +274,11 @@ def create_role(server: OwnServer, password: str) -> str:
 @pytest.mark.everything
 @each_driver
 def test_connects(
-    environments: Environments, bake: Bakery, local_server: OwnServer, driver: str
+    environments: Environments,
+    bake: Bakery,
+    local_server: OwnServer,
+    silent_port: int,
+    driver: str,
 ) -> None:
     role = create_role(local_server, ODD_PASSWORD)
     port = urlsplit(local_server.url).port
@@ -283,18 +301,23 @@ def test_connects(
         f"{login}127.0.0.1:1,127.0.0.1:{port}/postgres": usual,
         f"{login}[::1]:1,127.0.0.1:{port}/postgres": usual,
         f"{login}/postgres?host=127.0.0.1,127.0.0.1&port=1,{port}": usual,
+        f"{login}/postgres?host=127.0.0.1,localhost&port={port}": usual,
+        f"{login}127.0.0.1:{silent_port},127.0.0.1:{port}/postgres?connect_timeout=2": usual,
         f"{tcp}?target_session_attrs=read-write": usual,
+        f"{login}127.0.0.1:{port},localhost:{port}/postgres?target_session_attrs=prefer-standby": usual,
         f"{tcp}?keepalives=0": usual,
     }
     if has_ipv6():
         cases[f"{login}[::1]:{port}/postgres"] = usual
     refused = [
         f"{tcp}?sslmode=require",
+        f"{tcp}?ssl=true",
         f"{tcp}?sslmode=verify-full",
         f"{tcp}?channel_binding=require",
         f"{tcp}?sslmode=require&channel_binding=require",
         tcp.replace("%", "%25"),
         f"{tcp}?target_session_attrs=standby",
+        f"{login}127.0.0.1:{port},localhost:{port}/postgres?target_session_attrs=standby",
     ]
     variant = next(variant for variant in VARIANTS if variant.driver == driver)
     settings = [

@@ -83,7 +83,7 @@ def expected_connect(
             "timeout": connect_timeout,
             "command_timeout": command_timeout,
             "dsn": f"postgresql://?application_name={SLUG}",
-            "async_creator_fn": ["app.core.driver.connect", 1],
+            "async_creator_fn": ["app.core.driver.connect", 1, [{}]],
         }
         if variant.pooled_endpoint:
             arguments["statement_cache_size"] = 0

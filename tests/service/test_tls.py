@@ -86,12 +86,12 @@ def test_client_certificate(
     assert len(identify(port, {"sslmode": mode, **files})) == 5
 
 
-def test_client_certificate_from_the_environment(
+def test_certificates_from_the_environment(
     identify: Identify, port: int, files: dict[str, str]
 ) -> None:
-    parameters = {"sslmode": "verify-full", "sslrootcert": files["sslrootcert"]}
-    variables = {"PGSSLCERT": files["sslcert"], "PGSSLKEY": files["sslkey"]}
-    assert len(identify(port, parameters, **variables)) == 5
+    variables = {f"PG{name.upper()}": path for name, path in files.items()}
+    assert len(identify(port, {}, PGSSLMODE="verify-full", **variables)) == 5
+    assert len(identify(port, {"sslmode": "verify-full"}, **variables)) == 5
 
 
 def test_certificate_of_a_machines_authority(

@@ -83,6 +83,16 @@ def test_setting_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert settings.database_url.url.host == "db.example.com"
 
 
+def test_empty_file_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = tmp_path / "database_url"
+    empty.write_text("\n")
+
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL is not set"):
+        load(monkeypatch, DATABASE_URL_FILE=str(empty))
+
+
 def test_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"^DATABASE_URL_FILE names no file"):
         load(monkeypatch, DATABASE_URL_FILE="/none")

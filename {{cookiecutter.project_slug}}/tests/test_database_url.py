@@ -86,7 +86,9 @@ def test_host(address: str, host: str) -> None:
         *((f"postgresql://db:{port}/app", "port") for port in (65536, 0, -1)),
         ("postgresql://db..example.com/app", "has a host"),
         ("postgresql://db%00/app", "cannot be read as a URL"),
+        ("postgresql://app:%E9s3cret@db/app", "cannot be read as a URL"),
         ("postgresql://db/app?sslmode=", "empty sslmode"),
+        ("postgresql://db/app?sslpassword=a&s3cret", "empty parameter"),
         ("postgresql://db/app?schema=other", "parameter 'schema'"),
         ("postgresql://one,two/app?port=1,2,3", "as many ports as hosts"),
         ("postgresql://one,/app", "empty host"),
@@ -111,6 +113,8 @@ def test_wrong_url(text: str, message: str) -> None:
         ("one:5433,two/app", "one,two", "5433,5432"),
         ("[::1]:5432,two:5433/app", "::1,two", "5432,5433"),
         ("/app?host=one,two&port=5432,5433", "one,two", "5432,5433"),
+        ("one,two/app?port=5433", "one,two", "5433,5433"),
+        ("one,two/app", "one,two", "5432,5432"),
     ],
 )
 def test_several_hosts(address: str, host: str, port: str) -> None:
@@ -133,14 +137,26 @@ def test_other_libraries_parameters_are_left_out(
     assert query.partition("=")[0] in caplog.text
 
 
-def test_client_certificate_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PGSSLCERT", "/none")
-    monkeypatch.setenv("PGSSLKEY", "/none")
+def test_tls_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGCHANNELBINDING", "require")
 
-    with pytest.raises(ValueError, match="sslcert or sslkey that cannot be read"):
+    target = parse_database_url("postgresql://db/app?sslmode=require")
+
+    assert target.parameters == {"channel_binding": "require", "sslmode": "require"}
+
+
+def test_wrong_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "no-verify")
+
+    with pytest.raises(ValueError, match="unknown sslmode"):
         parse_database_url("postgresql://db/app")
+
+
+def test_ssl_of_jdbc() -> None:
+    target = parse_database_url("postgresql://db/app?ssl=true")
+
+    assert target.parameters == {"sslmode": "require"}
 {%- if cookiecutter.driver == 'asyncpg' %}
 
 
@@ -171,10 +187,17 @@ def test_parameters_are_passed_on(given: dict[str, str]) -> None:
     assert handed_on(query) == {"application_name": "service"} | given
 
 
-def test_hosts_are_passed_on() -> None:
-    target = arguments("host=::1,two&port=1,2")
+def test_standby_is_looked_for_first() -> None:
+    query = "host=::1,two&port=1,2&target_session_attrs=prefer-standby"
 
-    assert (target["host"], target["port"]) == (["::1", "two"], [1, 2])
+    addresses = arguments(query)["async_creator_fn"].args[1]
+
+    assert [tuple(address.values()) for address in addresses] == [
+        ("::1", 1, "standby"),
+        ("two", 2, "standby"),
+        ("::1", 1, "any"),
+        ("two", 2, "any"),
+    ]
 
 
 def test_url_wins_over_the_default_timeout() -> None:

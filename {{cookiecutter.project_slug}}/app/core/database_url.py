@@ -15,7 +15,7 @@ from app.core.driver import DRIVER, PARAMETERS
 
 FORM = re.compile(
     r"(?P<scheme>[A-Za-z0-9+]+)://((?P<user>[^:/?@]*)(:(?P<password>[^@]*))?@)?"
-    r"(?P<hosts>[^/?@]*)(/(?P<database>[^?@]*))?(\?(?P<query>[^@]*))?"
+    r"(?P<hosts>[^/?@]*)(/(?P<dbname>[^?@]*))?(\?(?P<query>[^@]*))?"
 )
 HOST = re.compile(r"(\[(?P<ipv6>[^]]+)\]|(?P<name>[^][:]*))(:(?P<port>[^:]*))?")
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg")
@@ -36,6 +36,10 @@ CHOICES = {
 }
 # What hosting services append for Prisma and for JavaScript's drivers.
 FOREIGN = ("connection_limit", "pgbouncer", "pool_timeout", "supa", "workaround")
+TLS = (
+    *("channel_binding", "sslcert", "sslkey", "sslmode", "sslnegotiation"),
+    "sslrootcert",
+)
 MAX_PORT = 65535
 logger = getLogger(__name__)
 UNREADABLE = (
@@ -62,7 +66,7 @@ def parse_database_url(text: str) -> DatabaseURL:
     The message never holds the password.
     """
     parts = FORM.fullmatch(text.strip())
-    if parts is None or "%00" in text:
+    if parts is None or {"\0", "\ufffd"} & set(unquote(text)):
         raise ValueError(UNREADABLE)
     if parts["scheme"] not in SCHEMES:
         msg = (
@@ -70,36 +74,34 @@ def parse_database_url(text: str) -> DatabaseURL:
             " use postgresql://"
         )
         raise ValueError(msg)
+    named = {name: parts[name] for name in ("user", "password", "dbname")}
     parameters = {
-        **client_certificate(),
+        **read_environment(),
+        **{name: unquote(part) for name, part in named.items() if part},
         **read_address(parts["hosts"]),
         **read_query(parts["query"] or ""),
     }
-    for problem in (*find_host_problems(parameters), *find_tls_problems(parameters)):
+    for problem in find_problems(parameters):
         raise ValueError(problem)
-    several = "," in parameters.get("host", "")
-    user, password, database = (
-        part and unquote(part) for part in parts.group("user", "password", "database")
-    )
+    hosts = parameters.get("host", "").split(",")
+    if several := len(hosts) > 1:
+        ports = parameters.get("port", "5432").split(",")
+        parameters["port"] = ",".join(ports * len(hosts) if len(ports) == 1 else ports)
     url = URL.create(
         f"postgresql+{DRIVER}",
-        username=user,
-        password=password,
+        username=parameters.pop("user", None),
+        password=parameters.pop("password", None),
         host=None if several else parameters.pop("host", None),
         port=None if several else int(parameters.pop("port", 0)) or None,
-        database=database,
+        database=parameters.pop("dbname", None),
     )
     return DatabaseURL(url, parameters)
 
 
-def client_certificate() -> dict[str, str]:
-    """What the environment says of the client's certificate, as libpq reads it."""
-    variables = {"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
-    return {
-        name: os.environ[variable]
-        for name, variable in variables.items()
-        if os.environ.get(variable)
-    }
+def read_environment() -> dict[str, str]:
+    """Return what the environment says of TLS, as libpq reads it."""
+    variables = {name: f"PG{name.replace('_', '').upper()}" for name in TLS}
+    return {name: os.environ[v] for name, v in variables.items() if os.environ.get(v)}
 
 
 def read_address(text: str) -> dict[str, str]:
@@ -120,31 +122,40 @@ def read_address(text: str) -> dict[str, str]:
 def read_query(text: str) -> dict[str, str]:
     """Read the parameters in `text` as libpq does: a plus sign is no space.
 
-    Raises ValueError for one that cannot be used. What is meant for another library
-    is left out, with a warning.
+    Raises ValueError for one that is repeated. What is meant for another library is
+    left out, with a warning.
     """
     parameters: dict[str, str] = {}
     for name, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
         if name in FOREIGN or (name, value) == ("schema", "public"):
             logger.warning("left %s out of a database URL: no driver here has it", name)
-            continue
-        for problem in find_parameter_problems(name, value):
-            raise ValueError(problem)
-        if name in parameters:
+        elif name in parameters:
             msg = f"gives {name} more than once: keep one"
             raise ValueError(msg)
-        parameters[name] = value
+        elif (name, value) == ("ssl", "true"):
+            parameters["sslmode"] = "require"
+        else:
+            parameters[name] = value
     return parameters
+
+
+def find_problems(parameters: dict[str, str]) -> Iterator[str]:
+    """Say what is wrong with the parameters."""
+    for name, value in parameters.items():
+        yield from find_parameter_problems(name, value)
+    yield from find_host_problems(parameters)
+    yield from find_tls_problems(parameters)
 
 
 def find_parameter_problems(name: str, value: str) -> Iterator[str]:
     """Say what is wrong with one parameter."""
+    if not value:
+        known = name if name in PARAMETERS else "parameter"
+        yield f"has an empty {known}: give it a value or remove it (write & as %26)"
     if name not in PARAMETERS:
         close = get_close_matches(name, PARAMETERS, n=1)
         correction = f", or correct it to {close[0]}" if close else ""
         yield f"has the parameter {name!r}, unknown to {DRIVER}: remove it{correction}"
-    if not value:
-        yield f"has an empty {name}: give it a value or remove it"
     if value not in CHOICES.get(name, (value,)):
         yield f"has an unknown {name}: use one of {', '.join(CHOICES[name])}"
     if name == "connect_timeout" and not is_number(value):
@@ -160,8 +171,8 @@ def find_host_problems(parameters: dict[str, str]) -> Iterator[str]:
     """Say why hosts cannot be looked up; a socket's path always can."""
     hosts = parameters.get("host", "").split(",")
     ports = parameters.get("port", "").split(",")
-    if "port" in parameters and len(ports) != max(1, len(hosts)):
-        yield "has not as many ports as hosts: give one for each"
+    if len(ports) not in (1, len(hosts)):
+        yield "has not as many ports as hosts: give one for each, or one for all"
     for port in ports if "port" in parameters else ():
         if not is_number(port) or int(port) > MAX_PORT:
             yield f"has a port that is not between 1 and {MAX_PORT}: correct it"

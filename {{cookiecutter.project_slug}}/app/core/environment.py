@@ -57,11 +57,12 @@ class EnvironmentSettings(BaseSettings):
                 msg = f"{variable.upper()} is set, and so is its file: keep one"
                 raise ValueError(msg)
             try:
-                if path:
-                    values[variable] = Path(path).read_text(encoding="utf-8").strip()
+                text = Path(path).read_text(encoding="utf-8").strip() if path else ""
             except (OSError, UnicodeError):
                 msg = f"{variable.upper()}_FILE names no file of text: correct it"
                 raise ValueError(msg) from None
+            if text:
+                values[variable] = text
         return values
 
     @classmethod
