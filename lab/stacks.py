@@ -185,12 +185,22 @@ def running_stack(folder: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def hosted_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
-    """Run a plain Postgres as `NAME-pooler` and `NAME` on a network `NAME`.
+def docker_network(name: str) -> Iterator[str]:
+    """Create a network of that name, and remove it at the end."""
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name, check=False)
+
+
+@contextmanager
+def neon_stand_in(network: str, password: str) -> Iterator[tuple[str, str]]:
+    """Run a plain Postgres as `NETWORK-pooler` and as `NETWORK`, on that network.
 
     Yields the two URLs, which hold the password as it is.
     """
-    hosts = (f"{name}-pooler", name)
+    hosts = (f"{network}-pooler", network)
     aliases = [f"--network-alias={host}" for host in hosts]
     account = {
         "POSTGRES_USER": "app",
@@ -198,16 +208,14 @@ def hosted_stand_in(name: str, password: str) -> Iterator[tuple[str, str]]:
         "POSTGRES_DB": "app",
     }
     variables = [f"--env={variable}={value}" for variable, value in account.items()]
-    options = ("--detach", f"--name={name}", f"--network={name}")
-    docker("network", "create", name)
+    options = ("--detach", f"--name={network}", f"--network={network}")
     try:
         docker("run", *options, *aliases, *variables, "postgres:17")
-        check = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", "app")
+        check = ("exec", network, "pg_isready", "-h", "127.0.0.1", "-U", "app")
         wait_until(
             lambda: docker(*check, check=False).returncode == 0, "a hosted Postgres"
         )
         pooled, direct = (f"postgresql://app:{password}@{host}/app" for host in hosts)
         yield pooled, direct
     finally:
-        docker("rm", "--force", "--volumes", name, check=False)
-        docker("network", "rm", name, check=False)
+        docker("rm", "--force", "--volumes", network, check=False)

@@ -9,7 +9,8 @@ from pathlib import Path
 from lab.copies import working_copy
 from lab.pairs import covering_variants
 from lab.projects import Bakery
-from lab.stacks import Stack, hosted_stand_in, running_stack
+from lab.stacks import Stack, docker_network, neon_stand_in, running_stack
+from lab.supabase import supabase_look_alike
 from lab.variants import CHOICES, FACTS, VARIANTS, Variant, in_turn
 
 # The tests of this file share one slug, so that Docker builds once for each driver and
@@ -25,6 +26,7 @@ DOLLAR_PASSWORD = "a$$b$HOME${c}d$"  # noqa: S105 (of a container of this file)
 UPGRADE = "def upgrade() -> None:\n"
 FAILURE = "this migration fails on purpose"
 LAST_MESSAGE = "Migrations complete."
+HOSTED = {"neon": neon_stand_in, "supabase": supabase_look_alike}
 MakeStack = Callable[..., Stack]
 
 
@@ -36,11 +38,12 @@ def configured_stack(
     with ExitStack() as cleanup:
         folder = cleanup.enter_context(rendered(bake, variant, name))
         if names := FACTS[variant.database]["fill_in"]:
-            host = f"{name}-{variant.database}"
-            urls = cleanup.enter_context(hosted_stand_in(host, DOLLAR_PASSWORD))
+            network = cleanup.enter_context(docker_network(f"{name}-hosted"))
+            hosted = HOSTED[variant.database](network, DOLLAR_PASSWORD)
+            urls = cleanup.enter_context(hosted)
             filled = {key: f"'{url}'" for key, url in zip(names, urls, strict=True)}
             settings = {**filled, **settings}
-            override = f"networks: {{default: {{name: {host}, external: true}}}}\n"
+            override = f"networks: {{default: {{name: {network}, external: true}}}}\n"
             (folder / "docker-compose.override.yml").write_text(override)
         stack = cleanup.enter_context(running_stack(folder))
         stack.configure(**settings)

@@ -1,8 +1,8 @@
 """Rendered services under Docker Compose, from the README's commands to `down`.
 
 The life of a stack, with a password of one's own, in variants that hold every pair of
-answers, with the versions in turn. Neon is played by a plain Postgres on the stack's
-network. What Compose itself does is tried once; the files are compared for all variants.
+answers, with the versions in turn. On the stack's network, Neon is played by a plain
+Postgres, for its look-alike has tests of its own, and Supabase by its look-alike. What Compose itself does is tried once; the files are compared for all variants.
 """
 
 import re
@@ -16,7 +16,8 @@ import pytest
 
 from lab.containers import docker
 from lab.pairs import pairs_of_all
-from lab.stacks import Stack
+from lab.stacks import Stack, docker_network
+from lab.supabase import POOLER_USER, supabase_look_alike, takes
 from lab.variants import CHOICES, VARIANTS, Variant
 from lab.waiting import wait_until
 from tests.containers.compose_stacks import (
@@ -228,6 +229,19 @@ def test_a_dollar_survives_in_single_quotes(make_stack: MakeStack) -> None:
     assert stack.variable("DATABASE_URL") == quoted
     stack.configure(NEON_POOLED_URL=quoted, NEON_DIRECT_URL="'x'")
     assert stack.variable("DATABASE_URL") != quoted
+
+
+def test_the_pooler_of_supabase_asks_for_the_project() -> None:
+    """What Supabase's look-alike takes, and what it refuses as Supabase does."""
+    with (
+        docker_network(f"{NAME}-alone") as network,
+        supabase_look_alike(network, PASSWORD) as urls,
+    ):
+        for url in urls:
+            assert takes(network, url)
+            assert not takes(network, url.replace(POOLER_USER, "postgres"))
+            assert not takes(network, url.replace(PASSWORD, "wrong"))
+            assert not takes(network, url.replace("=require", "=disable"))
 
 
 def make_read_only(stack: Stack) -> None:
