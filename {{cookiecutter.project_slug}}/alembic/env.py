@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 import app.models  # noqa: F401  (fills SQLModel.metadata)
-from app.core.driver import connect_arguments
+from app.core.driver import LOOP_FACTORY, connect_arguments
 from app.core.endpoint import MigrationURL
 from app.core.environment import EnvironmentSettings, WholeSeconds
 
@@ -132,4 +132,5 @@ def run_offline() -> None:
 if context.is_offline_mode():
     run_offline()
 else:
-    asyncio.run(run_online())
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
+        runner.run(run_online())

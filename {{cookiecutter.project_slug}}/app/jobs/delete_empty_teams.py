@@ -6,6 +6,7 @@ import logging
 from sqlmodel import col, delete, exists
 
 from app.core.database import engine
+from app.core.driver import LOOP_FACTORY
 from app.core.session import session_scope
 from app.models import Team, User
 
@@ -28,4 +29,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
+        runner.run(main())
