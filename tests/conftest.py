@@ -28,6 +28,8 @@ from tests import tiers
 from tests.progress import Progress
 
 REPORTS = pytest.StashKey[list[list[str]]]()
+# Where all processes of a run find the services' environments.
+ENVIRONMENTS = "SERVICE_ENVIRONMENTS"
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -42,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
     In a rendered service, uv takes this Python too, for its own may not be here.
     """
     config.stash[REPORTS] = []
+    if not hasattr(config, "workerinput"):
+        # Programs in it run as another user, whom pytest's folders keep out.
+        folder = tempfile.TemporaryDirectory(prefix="environments-")
+        Path(folder.name).chmod(0o755)
+        os.environ[ENVIRONMENTS] = folder.name
+        config.add_cleanup(folder.cleanup)
     programs = str(Path(sys.executable).parent)
     if programs not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = programs + os.pathsep + os.environ["PATH"]
@@ -150,16 +158,13 @@ def postgres(postgres_of: Callable[[int], Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
-def environments(
-    bake: Bakery, tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Callable[[str], ServiceEnvironment]:
+def environments(bake: Bakery) -> Callable[[str], ServiceEnvironment]:
     """Return the virtual environment of the services with a driver, made once per run.
 
     All processes of the run share it, and what Python has compiled of its packages. With
     NEWEST_DEPENDENCIES set, it has releases that the rendered bounds leave out.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = base if worker_id == "master" else base.parent
+    folder = Path(os.environ[ENVIRONMENTS])
 
     @cache
     def environment(driver: str) -> ServiceEnvironment:
