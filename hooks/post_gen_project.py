@@ -19,6 +19,7 @@ def closing_message(answers: Mapping[str, object]) -> str:
             *start(answers),
             "",
             "The API documentation is then at http://localhost:8000/docs",
+            "Without Docker, it starts with: uv run -m app.dev",
             "To run the tests:",
             "",
             "    uv sync",

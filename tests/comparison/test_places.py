@@ -24,6 +24,7 @@ PLACES = {
         "app/core/config.py",
         "app/core/driver.py",
         "app/core/endpoint.py",
+        "app/dev.py",
         "app/routers/health.py",
         "docker-compose.yml",
         "pgbouncer.ini",
@@ -65,6 +66,7 @@ PLACES = {
     "postgres_version": {
         ".cookiecutter.yaml",
         ".github/workflows/ci.yml",
+        "app/dev.py",
         "docker-compose.test.yml",
         "docker-compose.yml",
     },

@@ -361,6 +361,7 @@ def test_closing_message(post: Any, variant: Variant) -> None:
         "docker compose up",
     ]
     assert all((line in lines) != variant.migrate_service for line in manual)
+    assert "Without Docker, it starts with: uv run -m app.dev" in lines
     assert lines.index("uv sync") < lines.index("uv run pytest")
 
 

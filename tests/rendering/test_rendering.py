@@ -65,6 +65,7 @@ ALWAYS = [
     "app/core/pool.py",
     "app/core/session.py",
     "app/dependencies.py",
+    "app/dev.py",
     "app/errors.py",
     "app/jobs/__init__.py",
     "app/jobs/delete_empty_teams.py",
