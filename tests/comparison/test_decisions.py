@@ -162,7 +162,7 @@ def url_rows(service: Service, compose: Service, project: Path) -> Rows:
     return {
         "API": f"{request_variable}: {purpose(requests)}",
         "Migrations": f"{variable}: {purpose(migrations)}{refused}",
-        "Tests": "TEST_DATABASE_URL, else SQLite in memory",
+        "Tests": "TEST_DATABASE_URL or --postgres, else SQLite in memory",
         "API in Compose": place(compose["api"]["environment"][request_variable]),
         "Migrations in Compose": place(migrating["environment"][variable]),
     }

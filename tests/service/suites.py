@@ -12,7 +12,7 @@ from lab.copies import run_with
 from lab.servers import Database
 from lab.services import ServiceEnvironment
 
-NEEDS_POSTGRES = "needs PostgreSQL: set TEST_DATABASE_URL"
+NEEDS_POSTGRES = "needs PostgreSQL: --postgres"
 USAGE_ERROR = 4
 Environments = Callable[[str], ServiceEnvironment]
 

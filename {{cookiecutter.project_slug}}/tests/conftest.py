@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,19 +32,57 @@ from app.core import database
 from app.core.database_url import parse_database_url
 from app.core.driver import connect_arguments
 from app.core.session import async_session, read_session
+from app.dev import embedded_postgres
 from app.main import app
-from tests import TEST_DATABASE_URL
+from tests import postgres_url
 
 Sessions = async_sessionmaker[AsyncSession]
 
 
-def pytest_configure() -> None:
-    """Refuse a database that is not for tests, because the tests empty it."""
-    if not TEST_DATABASE_URL:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run on PostgreSQL without a server that is there already."""
+    parser.addoption(
+        "--postgres",
+        action="store_true",
+        help="run on a PostgreSQL of its own, not on SQLite; TEST_DATABASE_URL names another",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the database. The processes of pytest-xdist find it in the environment."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        give_own_database(worker)
+    elif url := postgres_url():
+        refuse_what_is_not_for_tests(url)
+    elif config.getoption("postgres"):
+        start_postgres(config)
+    else:
         refuse_what_sqlite_cannot_hold()
-        return
+
+
+def give_own_database(worker: str) -> None:
+    """Let each process of pytest-xdist empty a PostgreSQL database of its own."""
+    if url := postgres_url():
+        address, mark, query = url.partition("?")
+        os.environ["TEST_DATABASE_URL"] = f"{address}_{worker}{mark}{query}"
+
+
+def start_postgres(config: pytest.Config) -> None:
+    """Start PostgreSQL in a new folder, until the tests are over."""
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(TemporaryDirectory()), "data")
+        try:
+            url = stack.enter_context(embedded_postgres(data))
+        except SystemExit as stop:
+            raise pytest.UsageError(str(stop)) from None
+        os.environ["TEST_DATABASE_URL"] = url
+        config.add_cleanup(stack.pop_all().close)
+
+
+def refuse_what_is_not_for_tests(url: str) -> None:
+    """Raise UsageError for a database that the tests must not empty."""
     try:
-        name = parse_database_url(TEST_DATABASE_URL).url.database or ""
+        name = parse_database_url(url).url.database or ""
     except ValueError as error:
         msg = f"TEST_DATABASE_URL {error}"
         raise pytest.UsageError(msg) from None
@@ -55,28 +95,44 @@ def pytest_configure() -> None:
 
 
 def refuse_what_sqlite_cannot_hold() -> None:
-    """Name the first table that needs a schema, or a type that is PostgreSQL's alone."""
+    """Name the first column or table that PostgreSQL alone can have."""
     for table in SQLModel.metadata.sorted_tables:
+        for column in table.columns:
+            if not sqlite_can("CREATE TABLE one ({})", CreateColumn(column)):
+                refuse_for_sqlite(f"{table}.{column.name}")
+        if not sqlite_can("{}", CreateTable(table), *map(CreateIndex, table.indexes)):
+            refuse_for_sqlite(str(table))
+
+
+def sqlite_can(form: str, *parts: CreateColumn | CreateTable | CreateIndex) -> bool:
+    """Whether SQLite runs each statement: `form`, with one of `parts` in it."""
+    with closing(sqlite3.connect(":memory:")) as connection:
         try:
-            CreateTable(table).compile(dialect=sqlite.dialect())
-            reason = table.schema and f"table {table.fullname!r} has a schema"
-        except CompileError as error:
-            reason = str(error)
-        if reason:
-            msg = (
-                f"SQLite cannot hold a table of the models: {reason}."
-                " Run the tests on PostgreSQL: set TEST_DATABASE_URL."
-            )
-            raise pytest.UsageError(msg)
+            for part in parts:
+                ddl = str(part.compile(dialect=sqlite.dialect()))
+                connection.execute(form.format(ddl))
+        except (CompileError, sqlite3.Error):
+            return False
+        return True
 
 
-def postgres_engine(url: str) -> AsyncEngine:
+def refuse_for_sqlite(name: str) -> None:
+    """Raise UsageError: SQLite has nothing for the column or table of that name."""
+    msg = f"SQLite cannot hold {name} of the models: run the tests with --postgres"
+    raise pytest.UsageError(msg)
+
+
+def postgres_engine(url: str, database: str | None = None) -> AsyncEngine:
     """An engine without a pool, so that every test's event loop has its own."""
     target = parse_database_url(url)
     arguments = connect_arguments(
         target.parameters, application_name="tests", connect_timeout=5
     )
-    return create_async_engine(target.url, poolclass=NullPool, connect_args=arguments)
+    return create_async_engine(
+        target.url.set(database=database),
+        poolclass=NullPool,
+        connect_args=arguments,
+    )
 
 
 def sqlite_engine() -> AsyncEngine:
@@ -98,7 +154,7 @@ def run_alembic() -> Callable[..., None]:
 
     def run(function: Callable[..., Any], *arguments: str) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setenv("{{ cookiecutter.__direct_url_variable }}", TEST_DATABASE_URL or "")
+            monkeypatch.setenv("{{ cookiecutter.__direct_url_variable }}", postgres_url())
             function(config, *arguments)
 
     return run
@@ -107,8 +163,8 @@ def run_alembic() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def schema(run_alembic: Callable[..., None]) -> None:
     """Build the schema with Alembic in an empty PostgreSQL database."""
-    if TEST_DATABASE_URL and "PYTEST_XDIST_WORKER" in os.environ:
-        asyncio.run(create_database(TEST_DATABASE_URL))
+    if postgres_url() and "PYTEST_XDIST_WORKER" in os.environ:
+        asyncio.run(create_database(postgres_url()))
     build_schema(run_alembic)
 
 
@@ -121,21 +177,20 @@ def schema_restored(run_alembic: Callable[..., None]) -> Iterator[None]:
 
 def build_schema(run_alembic: Callable[..., None]) -> None:
     """Empty the PostgreSQL database, if there is one, and migrate it."""
-    if TEST_DATABASE_URL:
-        asyncio.run(empty_database(TEST_DATABASE_URL))
+    if postgres_url():
+        asyncio.run(empty_database(postgres_url()))
         run_alembic(command.upgrade, "head")
 
 
 async def create_database(url: str) -> None:
     """Create the database of a pytest-xdist process, beside the one that was named."""
-    target = parse_database_url(url).url
-    named = target.set(database=(target.database or "").rpartition("_")[0])
-    engine = postgres_engine(named.render_as_string(hide_password=False))
+    name = parse_database_url(url).url.database or ""
+    engine = postgres_engine(url, database=name.rpartition("_")[0])
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with autocommit.connect() as connection:
         query = text("SELECT oid FROM pg_database WHERE datname = :name")
-        if not (await connection.execute(query, {"name": target.database})).all():
-            await connection.execute(text(f'CREATE DATABASE "{target.database}"'))
+        if not (await connection.execute(query, {"name": name})).all():
+            await connection.execute(text(f'CREATE DATABASE "{name}"'))
     await engine.dispose()
 
 
@@ -153,8 +208,8 @@ async def empty_database(url: str) -> None:
 @pytest.fixture
 async def engine(schema: None) -> AsyncIterator[AsyncEngine]:  # noqa: ARG001
     """The engine of the test's database."""
-    if TEST_DATABASE_URL:
-        engine = postgres_engine(TEST_DATABASE_URL)
+    if postgres_url():
+        engine = postgres_engine(postgres_url())
     else:
         engine = sqlite_engine()
         async with engine.begin() as connection:
@@ -180,7 +235,7 @@ def bound_to(bind: AsyncEngine | AsyncConnection, **options: Any) -> Iterator[No
 @pytest.fixture
 async def sessions(engine: AsyncEngine) -> AsyncIterator[Sessions]:
     """The app's sessions on the test's database; their commits are undone after it."""
-    if not TEST_DATABASE_URL:
+    if not postgres_url():
         with bound_to(engine):
             yield async_session
         return

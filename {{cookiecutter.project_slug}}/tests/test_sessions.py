@@ -25,7 +25,7 @@ from app.core.session import SessionUseError, read_session_scope, session_scope
 from app.dependencies import ReadSessionDep, SessionDep
 from app.errors import Application
 from app.models import User
-from tests import TEST_DATABASE_URL, needs_postgres
+from tests import needs_postgres, postgres_url
 from tests.conftest import Sessions, bound_to
 
 probe = Application()
@@ -147,7 +147,7 @@ async def test_commit_that_fails_is_not_a_success(
             response = await probe_client.post("/orphan")
 
     # SQLite has no code for what it refuses.
-    assert response.status_code == (409 if TEST_DATABASE_URL else 500)
+    assert response.status_code == (409 if postgres_url() else 500)
 
 
 @pytest.mark.parametrize("path", ["/full", "/lost"])
