@@ -174,6 +174,18 @@ def table_in_use(lab: Laboratory, variant: Variant) -> str:
         return lab.alembic(variant, "downgrade base", database.url)
 
 
+def not_migrated(lab: Laboratory, variant: Variant) -> str:
+    url = lab.url(variant, lab.server.create_database())
+    with lab.service(variant, url) as service:
+        assert statuses(service.url) == {503: 1}
+        return log_of(service)
+
+
+def may_not_create_tables(lab: Laboratory, variant: Variant) -> str:
+    url = plain_role(lab.server, lab.server.create_database())
+    return lab.alembic(variant, UPGRADE, url)
+
+
 def pooled_url_for_alembic(lab: Laboratory, variant: Variant) -> str:
     url = f"{ADDRESSES[variant.database].requests}?sslmode=require"
     return lab.alembic(variant, UPGRADE, url)
@@ -243,6 +255,8 @@ SYMPTOMS = [
         ASYNCPG,
     ),
     Symptom("canceling statement due to lock timeout", table_in_use, ALL),
+    Symptom("run alembic upgrade head", not_migrated, ALL),
+    Symptom("permission denied for schema public", may_not_create_tables, ALL),
     Symptom(
         "DATABASE_URL_DIRECT names Neon's pooled endpoint",
         pooled_url_for_alembic,

@@ -10,6 +10,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic_postgresql_enum import Config as EnumConfig
 from alembic_postgresql_enum import set_configuration as compare_enums
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
@@ -22,6 +23,8 @@ from app.core.environment import EnvironmentSettings, WholeSeconds
 if context.config.config_file_name is not None:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)
 logger = getLogger("alembic.env")
+
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class MigrationSettings(EnvironmentSettings):
@@ -104,7 +107,10 @@ def limit_lock_waits(connection: Connection) -> None:
 
 
 async def run_online() -> None:
-    """Connect to the database and migrate it."""
+    """Connect to the database and migrate it.
+
+    Raises SystemExit with one line if the role may not.
+    """
     settings = MigrationSettings.load()
     engine = create_async_engine(
         settings.database_url.url,
@@ -115,9 +121,16 @@ async def run_online() -> None:
             connect_timeout=settings.db_connect_timeout,
         ),
     )
-    async with engine.connect() as turn, engine.connect() as connection:
-        await wait_for_turn(turn)
-        await connection.run_sync(migrate)
+    try:
+        async with engine.connect() as turn, engine.connect() as connection:
+            await wait_for_turn(turn)
+            await connection.run_sync(migrate)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
+            raise
+        reason = str(error.orig).partition("\n")[0]
+        msg = f"{reason}: give the role {settings.database_url.url.username} this right"
+        raise SystemExit(msg) from None
     await engine.dispose()
 
 

@@ -1,5 +1,6 @@
 """Which response a failure of the database or of a request's data becomes."""
 
+import re
 from logging import getLogger
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlmodel import SQLModel
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.driver import is_refused_value, is_stale_plan
@@ -18,6 +20,8 @@ logger = getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 # A route has caught that its connection was lost: https://sqlalche.me/e/21/8s2b
 LOST_CONNECTION = "8s2b"
+UNDEFINED_TABLE = "42P01"
+MIGRATE = "run alembic upgrade head"
 SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, some of them
@@ -123,7 +127,10 @@ async def handle_database_error(_: Request, error: Exception) -> JSONResponse:
 
 
 def database_error_response(error: BaseException | None) -> JSONResponse | None:
-    """409 for a conflict, 422 for a value, 503 for a database that is unavailable."""
+    """409 for a conflict, 422 for a value, 503 for a database that is unavailable.
+
+    None for a mistake of this service.
+    """
     lost = isinstance(error, SQLAlchemyError) and error.code == LOST_CONNECTION
     if lost or isinstance(error, PoolTimeoutError):
         return unavailable(error)
@@ -139,18 +146,20 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
         return JSONResponse(
             {"detail": [problem]}, status.HTTP_422_UNPROCESSABLE_CONTENT
         )
+    unmigrated = sqlstate == UNDEFINED_TABLE and names_a_model(error)
     if (
-        sqlstate.startswith(tuple(OUTAGES))
+        unmigrated
+        or sqlstate.startswith(tuple(OUTAGES))
         or (error.connection_invalidated and not sqlstate)
         or is_stale_plan(error.orig)
     ):
-        return unavailable(error)
+        return unavailable(f"{first_line(error)}: {MIGRATE}" if unmigrated else error)
     return None
 
 
-def unavailable(error: BaseException | None) -> JSONResponse:
+def unavailable(reason: object) -> JSONResponse:
     """503 for a request that may succeed when it is sent again."""
-    logger.error("database unavailable: %s", error)
+    logger.error("database unavailable: %s", reason)
     return JSONResponse(
         {"detail": "The database is unavailable. Try again later."},
         status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -161,6 +170,12 @@ def unavailable(error: BaseException | None) -> JSONResponse:
 def first_line(error: DBAPIError) -> str:
     """The server's message without its details, which hold a user's data."""
     return str(error.orig).partition("\n")[0]
+
+
+def names_a_model(error: DBAPIError) -> bool:
+    """Whether the server's message has the name of a model's table."""
+    tables = {table.name for table in SQLModel.metadata.tables.values()}
+    return not tables.isdisjoint(re.findall(r"\w+", first_line(error)))
 
 
 def violates(error: IntegrityError, constraint: str) -> bool:

@@ -173,6 +173,7 @@ async def test_other_server_that_is_slow(probe_client: AsyncClient) -> None:
         pytest.param("23503", 409, id="foreign-key"),
         pytest.param("23505", 409, id="unique"),
         pytest.param("23514", 422, id="check"),
+        pytest.param("42P01", 500, id="table-of-no-model"),
         pytest.param("23P01", 409, id="exclusion"),
         pytest.param("25001", 500, id="active-transaction"),
         pytest.param("25006", 503, id="read-only"),

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.core import database
-from app.errors import RETRY_AFTER_SECONDS
+from app.errors import MIGRATE, RETRY_AFTER_SECONDS
 
 router = APIRouter(prefix="/health", tags=["health"])
 logger = getLogger(__name__)
@@ -18,6 +18,14 @@ logger = getLogger(__name__)
 TIME_LIMIT_SECONDS = 1
 
 running_checks: set[asyncio.Task[None]] = set()
+
+
+class NoTablesError(Exception):
+    """The database answers, and has not been migrated."""
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(f"there are no tables: {MIGRATE}")
 
 
 class Liveness(BaseModel):
@@ -36,7 +44,7 @@ class Readiness(BaseModel):
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     status.HTTP_503_SERVICE_UNAVAILABLE: {
         "model": Readiness,
-        "description": "The database did not answer in time.",
+        "description": "The database did not answer in time, or has no tables.",
     },
 }
 
@@ -59,10 +67,15 @@ async def ready() -> Readiness | JSONResponse:
     """Say whether the database answers within a second. The log says why not."""
     check = current_check()
     await asyncio.wait({check}, timeout=TIME_LIMIT_SECONDS)
-    if check.done() and not check.cancelled() and check.exception() is None:
-        return Readiness(status="healthy", database="connected")
+    found = "unavailable"
+    if check.done() and not check.cancelled():
+        error = check.exception()
+        if error is None:
+            return Readiness(status="healthy", database="connected")
+        if isinstance(error, NoTablesError):
+            found = str(error)
     check.cancel()
-    body = Readiness(status="unhealthy", database="unavailable")
+    body = Readiness(status="unhealthy", database=found)
     return JSONResponse(
         body.model_dump(),
         status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -75,7 +88,7 @@ def current_check() -> asyncio.Task[None]:
     for check in running_checks:
         if check.get_loop() is asyncio.get_running_loop() and not check.cancelling():
             return check
-    check = asyncio.create_task(select_one())
+    check = asyncio.create_task(look_for_tables())
     # It goes on in the background, because a connection to a server that is gone
     # takes longer to close than a probe may wait.
     running_checks.add(check)
@@ -83,10 +96,12 @@ def current_check() -> asyncio.Task[None]:
     return check
 
 
-async def select_one() -> None:
-    """Run the smallest query."""
+async def look_for_tables() -> None:
+    """Ask for Alembic's table, without a lock; raises NoTablesError if it is missing."""
+    query = text("SELECT to_regclass('alembic_version') IS NOT NULL")
     async with database.readiness_engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
+        if not await connection.scalar(query):
+            raise NoTablesError
 
 
 def finish_check(check: asyncio.Task[None]) -> None:
