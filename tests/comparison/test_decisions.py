@@ -285,6 +285,7 @@ def test_every_compose_variable_reaches_the_service(
     if not variant.migrate_service:
         fields |= set(seen(variant)["migrations"])
     settings = {name.partition(" or ")[0] for name in fields}
+    settings |= {"FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"}  # uvicorn reads them.
     assert settings == set(compose["api"]["environment"])
 
 

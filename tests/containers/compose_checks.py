@@ -211,6 +211,7 @@ def check_test_url(stack: Stack) -> None:
 def check_settings(stack: Stack) -> None:
     """The settings without a value come from the shell or from `.env`."""
     expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT", "DB_POOL_TIMEOUT"}
+    expected |= {"FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"}
     if stack.variant.pool == "nullpool":
         expected |= {"DB_MAX_CONNECTIONS"}
     elif stack.variant.pool == "queuepool":
@@ -288,7 +289,8 @@ def check_health(stack: Stack) -> None:
     compile(api[3], "healthcheck", "exec")
     assert len(api) == len(["CMD", "python", "-c", "code"])
     path = "live" if FACTS[stack.variant.database]["sleeps"] else "db"
-    assert f'"http://127.0.0.1:8000/health/{path}"' in api[3]
+    address = f"http://localhost:{{os.environ['PORT']}}/health/{path}"
+    assert f'f"{address}"' in api[3]
     assert re.search(r"timeout=\d", api[3])
     ports = {"db": [], "pgbouncer": ["-p", str(POOLED_PORT)]}
     for name, probe in probes.items():
@@ -332,7 +334,7 @@ def check_missing_variables(stack: Stack) -> None:
 def check_stop(stack: Stack) -> None:
     """The server gives up on its requests before Docker gives up on the server."""
     match = re.search(
-        r'^CMD \["uvicorn", .*"--timeout-graceful-shutdown", "(\d+)"\]$',
+        r'^CMD \["sh", "-c", "exec uvicorn .* --timeout-graceful-shutdown (\d+)"\]$',
         stack.dockerfile,
         re.MULTILINE,
     )

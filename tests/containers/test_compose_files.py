@@ -64,7 +64,7 @@ def drop(*path: str) -> Callable[[Stack], object]:
 
 
 CURL = ["CMD", "curl", "-f", "http://127.0.0.1:8000/health/live"]
-HEALTH_DB = 'import urllib.request as r; r.urlopen("http://127.0.0.1:8000/health/db")'
+HEALTH_DB = "import os, urllib.request as r; r.urlopen(f\"http://localhost:{os.environ['PORT']}/health/db\")"
 BREAKS = {
     "same-name": Break(
         "names", "postgres", True, lambda stack: stack.test.update(name=SLUG)
@@ -195,7 +195,9 @@ BREAKS = {
         "postgres",
         True,
         lambda stack: setattr(
-            stack, "dockerfile", stack.dockerfile.replace('"20"', '"40"')
+            stack,
+            "dockerfile",
+            stack.dockerfile.replace("shutdown 20", "shutdown 40"),
         ),
     ),
     "migrate-always": Break(

@@ -18,6 +18,7 @@ from lab.copies import replace_once
 from lab.images import archive_holds, faults, size
 from lab.projects import Bakery
 from lab.stacks import Stack
+from lab.waiting import wait_until
 from tests.containers.compose_stacks import (
     COVERING,
     DRIVERS,
@@ -171,3 +172,43 @@ def test_the_image_needs_no_lock_file(
     image = runtime_images(DRIVERS[0])
     version = docker("run", "--rm", image, "alembic", "--version").stdout
     assert version.split() > ["alembic", "1.18.0"]
+
+
+ASK = """
+import sys, urllib.request
+request = urllib.request.Request("http://[::1]:9000/docs/", headers={
+    "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "Host": "a.example",
+})
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments): return None
+try:
+    urllib.request.build_opener(Stay).open(request, timeout=5)
+except urllib.error.HTTPError as error:
+    print(error.headers["location"])
+"""
+ENVIRONMENT = {
+    "DATABASE_URL": "postgresql://app@127.0.0.1:1/app",
+    "FORWARDED_ALLOW_IPS": "::1",
+    "HOST": "::",
+    "PORT": "9000",
+    "WEB_CONCURRENCY": "2",
+}
+
+
+def test_where_the_image_listens_is_up_to_the_environment(
+    runtime_images: Callable[[str], str],
+) -> None:
+    """On IPv6, in two processes; what a proxy says is believed: a redirect to HTTPS."""
+    options = [f"--env={name}={value}" for name, value in ENVIRONMENT.items()]
+    options.append("--sysctl=net.ipv6.conf.lo.disable_ipv6=0")
+    image = runtime_images(DRIVERS[0])
+    name = docker("run", "--detach", "--rm", *options, image).stdout.strip()
+    try:
+        wait_until(
+            lambda: docker("logs", name).stderr.count("startup complete") == 2,
+            "two processes",
+        )
+        answer = docker("exec", name, "python", "-c", ASK).stdout
+        assert answer.strip() == "https://a.example/docs"
+    finally:
+        docker("stop", name)

@@ -7,6 +7,7 @@ that runs here.
 
 import configparser
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -320,7 +321,7 @@ def command_options(bake: Bakery, variant: Variant) -> list[str]:
         for line in bake(variant).read("Dockerfile").splitlines()
         if line.startswith("CMD") and "uvicorn" in line
     ]
-    command = json.loads(line.removeprefix("CMD"))
+    command = shlex.split(json.loads(line.removeprefix("CMD"))[-1])
     return [
         argument
         for name, value in pairwise(command)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.core.config import Settings
+from app.core.environment import EnvironmentSettings
 
 GOOD_URL = "postgresql://app:s3cret@db.example.com/app"
 
@@ -72,6 +73,19 @@ def test_every_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for variable in ("DATABASE_URL", "DB_CONNECT_TIMEOUT", "DEBUG"):
         assert variable in str(stop.value)
+
+
+def test_several_values_are_written_with_commas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Lists(EnvironmentSettings):
+        numbers: tuple[int, ...]
+        names: tuple[str, ...] = ()
+
+    monkeypatch.setenv("NUMBERS", "1, 2")
+
+    assert Lists.load().numbers == (1, 2)
+    assert Lists.load().names == ()
 
 
 def test_setting_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

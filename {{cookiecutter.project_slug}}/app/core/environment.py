@@ -2,9 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_origin
 
-from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -64,6 +71,15 @@ class EnvironmentSettings(BaseSettings):
             if text:
                 values[variable] = text
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def split_list(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read a setting with several values as it is written: `a,b`."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if get_origin(annotation) is tuple and isinstance(value, str):
+            return [part.strip() for part in value.split(",")]
+        return value
 
     @classmethod
     def describe(cls, details: ErrorDetails) -> str:
