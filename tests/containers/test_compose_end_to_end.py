@@ -175,13 +175,16 @@ def test_without_the_profile_a_command_migrates(make_stack: MakeStack) -> None:
     stack = make_stack(MIGRATING[0], COMPOSE_PROFILES=None)
     assert_no_warnings(stack)
 
-    stack.up()
+    stack.compose("up", "--build", "--detach")
 
     assert "migrate" not in stack.services()
+    wait_until(lambda: "/health/db" in stack.logs("api"), "a health check")
+    assert not stack.healthy()
     with stack.client() as client:
         assert client.get("/health/live").status_code == 200
-        assert client.get("/users").status_code >= 500
+        assert client.get("/users").status_code == 503
     stack.compose("run", "--rm", "api", "alembic", "upgrade", "head")
+    wait_until(stack.healthy, "a migrated database")
     users = stack.create_users("ada")
     assert stack.users() == users
 
