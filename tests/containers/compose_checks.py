@@ -210,7 +210,8 @@ def check_test_url(stack: Stack) -> None:
 
 def check_settings(stack: Stack) -> None:
     """The settings without a value come from the shell or from `.env`."""
-    expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT", "DB_POOL_TIMEOUT"}
+    expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT"}
+    expected |= {"DB_POOL_TIMEOUT", "DB_HOLD_WARNING"}
     expected |= {"FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"}
     if stack.variant.pool == "nullpool":
         expected |= {"DB_MAX_CONNECTIONS"}

@@ -27,6 +27,7 @@ DATABASE = "app/core/database.py"
 SESSION = "app/core/session.py"
 DEPENDENCIES = "app/dependencies.py"
 QUEUE = "app/core/fair_queue.py"
+HOLDERS = "app/core/holders.py"
 ERRORS = "app/errors.py"
 POOL = "app/core/pool.py"
 DRIVER = "app/core/driver.py"
@@ -125,9 +126,30 @@ MUTANTS = {
     ),
     "place-lost-with-who-waits": Mutant(
         QUEUE,
-        "            if turn.done() and not turn.cancelled():\n                self.leave()\n",
+        "            if turn.done() and not turn.cancelled():\n                self._hand_on()\n",
         "            pass\n",
         "test_fair_queue.test_who_gives_up_loses_no_place",
+        {},
+    ),
+    "path-in-the-log": Mutant(
+        "app/work.py",
+        "route.path if route else '(no route)'",
+        "work['path']",
+        "test_holders.test_requests_are_named_by_their_routes",
+        {},
+    ),
+    "holder-named-again": Mutant(
+        HOLDERS,
+        "                holder.is_named = True\n",
+        "",
+        "test_holders.test_forgotten_connection_is_told_once_to_those_who_come",
+        {},
+    ),
+    "holder-named-in-silence": Mutant(
+        HOLDERS,
+        "        self.name_slow()\n        del",
+        "        del",
+        "test_holders.test_slow_holder_is_named_when_it_leaves",
         {},
     ),
     "session-without-an-end": Mutant(

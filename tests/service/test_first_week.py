@@ -4,6 +4,7 @@ Sessions and errors are decided by the driver and by the pool. So each of their 
 combinations is extended and served, on a direct server: a pooler changes neither.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ def extended(
             folder / "log",
             DATABASE_URL=database.url,
             DB_POOL_TIMEOUT=str(POOL_TIMEOUT),
+            DB_HOLD_WARNING=str(POOL_TIMEOUT + 1),
             DB_MAX_CONNECTIONS="15",
             DB_POOL_SIZE="15",  # All stay: one that ends has ended for a reason.
             DB_MAX_OVERFLOW="0",
@@ -232,7 +234,8 @@ def test_ready_while_every_connection_is_busy(extended: Extended) -> None:
         assert {each.result().status_code for each in held} == {200}
 
 
-def test_full_pool_is_503(extended: Extended) -> None:
+def test_full_pool_is_503_and_the_log_says_who_holds_it(extended: Extended) -> None:
+    named_before = extended.log().count("has held a connection for")
     query = {"query": f"SELECT pg_sleep({POOL_TIMEOUT + 2})"}
     with ThreadPoolExecutor(15) as threads:
         held = [
@@ -246,7 +249,10 @@ def test_full_pool_is_503(extended: Extended) -> None:
 
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
-    assert "all 15 connections were in use" in extended.log()
+    said = extended.logs("all 15 connections were in use for 3 s (DB_POOL_TIMEOUT): ")
+    assert re.match(r"GET /week/sql 15, longest [34]\.\d s\n", said)
+    named = "GET /week/sql has held a connection for "
+    assert extended.log().count(named) - named_before == 15
 
 
 # The right status

@@ -55,6 +55,7 @@ WRONG_NUMBERS = {
     "DB_POOL_SIZE": ("many", "should be a valid integer"),
     "DB_MAX_OVERFLOW": ("-1", "should be greater than or equal to 0"),
     "DB_POOL_TIMEOUT": ("0", "should be greater than 0"),
+    "DB_HOLD_WARNING": ("-1", "should be greater than 0"),
     "DB_POOL_RECYCLE": ("1.5", "should be a valid integer"),
     "DEBUG": ("perhaps", "should be a valid boolean"),
 }

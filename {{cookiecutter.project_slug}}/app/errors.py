@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.driver import is_refused_value, is_stale_plan
+from app.work import request
 
 logger = getLogger(__name__)
 
@@ -83,6 +84,8 @@ class Application(FastAPI):
 
         A response with status 500 is held back until it is known which error it hides.
         """
+        if scope["type"] in {"http", "websocket"}:
+            request.set(scope)
         held: list[Message] = []
         started = scope["type"] != "http"
 

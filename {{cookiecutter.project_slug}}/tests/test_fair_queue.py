@@ -15,10 +15,10 @@ async def test_first_come_first_served() -> None:
 
     async def come_twice(number: int) -> None:
         for _ in range(2):
-            await greenlet_spawn(queue.enter)
+            holder = await greenlet_spawn(queue.enter)
             order.append(number)
             await asyncio.sleep(0)
-            queue.leave()
+            queue.leave(holder)
 
     await asyncio.gather(*(come_twice(number) for number in range(10)))
 
@@ -28,27 +28,27 @@ async def test_first_come_first_served() -> None:
 
 async def test_waiting_ends_with_an_error() -> None:
     queue = FairQueue(places=1, timeout=0.01)
-    queue.enter()
+    holder = queue.enter()
 
     with pytest.raises(PoolTimeoutError, match="all 1 connections were in use"):
         await greenlet_spawn(queue.enter)
 
-    queue.leave()
+    queue.leave(holder)
     assert queue.free == 1
 
 
 @pytest.mark.parametrize("left_before", [False, True])
 async def test_who_gives_up_loses_no_place(*, left_before: bool) -> None:
     queue = FairQueue(places=1, timeout=5)
-    queue.enter()
+    holder = queue.enter()
     waiting = asyncio.create_task(greenlet_spawn(queue.enter))
     await asyncio.sleep(0)
 
     if left_before:
-        queue.leave()
+        queue.leave(holder)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     if not left_before:
-        queue.leave()
+        queue.leave(holder)
 
     assert queue.free == 1

@@ -17,6 +17,7 @@ class Settings(EnvironmentSettings):
     db_connect_timeout: WholeSeconds = 15
     db_command_timeout: Seconds = 30
     db_pool_timeout: Seconds = 30
+    db_hold_warning: Seconds = 10
 {%- if cookiecutter.__pool == 'nullpool' %}
     db_max_connections: PositiveInt = 20
 {%- elif cookiecutter.__pool == 'queuepool' %}

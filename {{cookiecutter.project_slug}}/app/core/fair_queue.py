@@ -6,6 +6,8 @@ from collections import deque
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.util import await_only
 
+from app.core.holders import Holder, Holders
+
 
 class FairQueue:
     """Lets in as many connections at once as there are places.
@@ -20,20 +22,23 @@ class FairQueue:
         self.timeout = timeout
         self.free = places
         self.waiting: deque[asyncio.Future[None]] = deque()
+        self.holders = Holders()
 
-    def enter(self) -> None:
+    def enter(self) -> Holder:
         """Take a place; raises the pool's TimeoutError if none gets free in time."""
+        self.holders.name_slow()
         if self.free:
             self.free -= 1
-            return
+            return self.holders.add()
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         try:
             await_only(self._wait(turn))
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.leave()
+                self._hand_on()
             raise
+        return self.holders.add()
 
     async def _wait(self, turn: asyncio.Future[None]) -> None:
         try:
@@ -42,12 +47,16 @@ class FairQueue:
         except TimeoutError:
             msg = (
                 f"all {self.places} connections were in use"
-                f" for {self.timeout:g} s (DB_POOL_TIMEOUT)"
+                f" for {self.timeout:g} s (DB_POOL_TIMEOUT): {self.holders}"
             )
             raise PoolTimeoutError(msg) from None
 
-    def leave(self) -> None:
-        """Hand a place to the first that still waits."""
+    def leave(self, holder: Holder) -> None:
+        """Hand the place of `holder` to the first that still waits."""
+        self.holders.remove(holder)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
         while self.waiting:
             turn = self.waiting.popleft()
             if not turn.done():
