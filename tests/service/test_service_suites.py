@@ -89,6 +89,7 @@ def other_settings(decoy: Decoy) -> dict[str, str]:
         "DB_POOL_SIZE": "1",
         "DB_CONNECT_TIMEOUT": "none",
         "DEBUG": "true",
+        "LOG_LEVEL": "none",
     }
 
 

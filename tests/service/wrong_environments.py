@@ -58,6 +58,8 @@ WRONG_NUMBERS = {
     "DB_HOLD_WARNING": ("-1", "should be greater than 0"),
     "DB_POOL_RECYCLE": ("1.5", "should be a valid integer"),
     "DEBUG": ("perhaps", "should be a valid boolean"),
+    "LOG_LEVEL": ("loud", "should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or"),
+    "LOG_FORMAT": ("xml", "should be 'plain' or 'json'"),
 }
 # Numbers of which no limit can be made.
 NO_LIMITS = {"infinite": "inf", "no number": "nan", "of 30 digits": "9" * 30}
@@ -156,7 +158,7 @@ def right_variables(database: str, program: str) -> dict[str, str]:
 def is_read(setting: str, pool: str, program: str) -> bool:
     """Tell whether `program` of a variant with `pool` reads a setting."""
     if program == "alembic":
-        return setting == "DB_CONNECT_TIMEOUT"
+        return setting in {"DB_CONNECT_TIMEOUT", "LOG_LEVEL", "LOG_FORMAT"}
     if setting == "DB_MAX_CONNECTIONS":
         return pool == "nullpool"
     return pool == "queuepool" or setting not in POOL_SETTINGS

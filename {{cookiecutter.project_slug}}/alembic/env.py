@@ -2,7 +2,6 @@
 
 import asyncio
 from logging import getLogger
-from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
@@ -18,16 +17,16 @@ from sqlmodel import SQLModel
 import app.models  # noqa: F401  (fills SQLModel.metadata)
 from app.core.driver import LOOP_FACTORY, connect_arguments
 from app.core.endpoint import MigrationURL
-from app.core.environment import EnvironmentSettings, WholeSeconds
+from app.core.environment import WholeSeconds
+from app.logs import LogSettings, configure_logs
 
-if context.config.config_file_name is not None:
-    fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+configure_logs()
 logger = getLogger("alembic.env")
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
 
-class MigrationSettings(EnvironmentSettings):
+class MigrationSettings(LogSettings):
     """What migrations read from the environment. Times are in seconds."""
 
     database_url: MigrationURL

@@ -1,22 +1,25 @@
 """Which response a failure of the database or of a request's data becomes."""
 
+import logging
 import re
-from logging import getLogger
+from traceback import walk_tb
 from typing import Any
 
-from fastapi import FastAPI, Request, status
+from fastapi import FastAPI, Request, Response, status
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import SQLModel
+from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.driver import is_refused_value, is_stale_plan
-from app.work import request
+from app.work import begin_request
 
-logger = getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 # A route has caught that its connection was lost: https://sqlalche.me/e/21/8s2b
@@ -24,6 +27,10 @@ LOST_CONNECTION = "8s2b"
 UNDEFINED_TABLE = "42P01"
 MIGRATE = "run alembic upgrade head"
 SERVER_ERROR = status.HTTP_500_INTERNAL_SERVER_ERROR
+LOGGED = {
+    status.HTTP_409_CONFLICT: logging.INFO,
+    status.HTTP_503_SERVICE_UNAVAILABLE: logging.ERROR,
+}
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, some of them
 # classes. What stands in none of the three is a mistake of this service: 500.
@@ -78,6 +85,7 @@ class Application(FastAPI):
         super().__init__(**options)
         self.exception_handler(SQLAlchemyError)(handle_database_error)
         self.exception_handler(RequestValidationError)(handle_invalid_request)
+        self.exception_handler(HTTPException)(handle_http_exception)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the handlers do not see: middleware and mounted applications.
@@ -85,7 +93,7 @@ class Application(FastAPI):
         A response with status 500 is held back until it is known which error it hides.
         """
         if scope["type"] in {"http", "websocket"}:
-            request.set(scope)
+            send = begin_request(scope, send)
         held: list[Message] = []
         started = scope["type"] != "http"
 
@@ -136,12 +144,12 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
     """
     lost = isinstance(error, SQLAlchemyError) and error.code == LOST_CONNECTION
     if lost or isinstance(error, PoolTimeoutError):
-        return unavailable(error)
+        return unavailable(reason(error))
     if not isinstance(error, DBAPIError):
         return None
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
     if sqlstate in CONFLICTS:
-        logger.info("refused: %s", first_line(error))
+        logger.info("refused: %s", reason(error))
         return JSONResponse({"detail": CONFLICTS[sqlstate]}, status.HTTP_409_CONFLICT)
     if sqlstate.startswith(tuple(REFUSED_VALUES)) or is_refused_value(error.orig):
         logger.info("refused a value: SQLSTATE %s", sqlstate)
@@ -149,20 +157,20 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
         return JSONResponse(
             {"detail": [problem]}, status.HTTP_422_UNPROCESSABLE_CONTENT
         )
-    unmigrated = sqlstate == UNDEFINED_TABLE and names_a_model(error)
+    if sqlstate == UNDEFINED_TABLE and names_a_model(error):
+        return unavailable(f"{reason(error)}: {MIGRATE}")
     if (
-        unmigrated
-        or sqlstate.startswith(tuple(OUTAGES))
+        sqlstate.startswith(tuple(OUTAGES))
         or (error.connection_invalidated and not sqlstate)
         or is_stale_plan(error.orig)
     ):
-        return unavailable(f"{first_line(error)}: {MIGRATE}" if unmigrated else error)
+        return unavailable(reason(error))
     return None
 
 
-def unavailable(reason: object) -> JSONResponse:
+def unavailable(why: str) -> JSONResponse:
     """503 for a request that may succeed when it is sent again."""
-    logger.error("database unavailable: %s", reason)
+    logger.error("database unavailable: %s", why)
     return JSONResponse(
         {"detail": "The database is unavailable. Try again later."},
         status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -170,20 +178,38 @@ def unavailable(reason: object) -> JSONResponse:
     )
 
 
-def first_line(error: DBAPIError) -> str:
-    """The server's message without its details, which hold a user's data."""
-    return str(error.orig).partition("\n")[0]
+def reason(error: BaseException | None) -> str:
+    """One line that says what happened, without what may be a user's data.
+
+    Of what the server says of a statement, that is all but the message itself.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    text = str(cause) or type(cause).__name__
+    if getattr(cause, "sqlstate", None):
+        text = text.partition("\n")[0]
+    return " ".join(text.split())
 
 
 def names_a_model(error: DBAPIError) -> bool:
     """Whether the server's message has the name of a model's table."""
     tables = {table.name for table in SQLModel.metadata.tables.values()}
-    return not tables.isdisjoint(re.findall(r"\w+", first_line(error)))
+    return not tables.isdisjoint(re.findall(r"\w+", reason(error)))
 
 
 def violates(error: IntegrityError, constraint: str) -> bool:
     """Whether `error` says that a change breaks the constraint of that name."""
-    return constraint in first_line(error)
+    return constraint in reason(error)
+
+
+async def handle_http_exception(request: Request, error: Any) -> Response:
+    """Answer what a route has raised, and log where it was if it is a 409 or a 503."""
+    if level := LOGGED.get(error.status_code):
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        cause = error.__cause__
+        why = f": {reason(cause)}" if isinstance(cause, DBAPIError) else ""
+        place = f"{frame.f_code.co_qualname}, line {line}"
+        logger.log(level, "%s from %s%s", error.status_code, place, why)
+    return await http_exception_handler(request, error)
 
 
 async def handle_invalid_request(

@@ -1,13 +1,37 @@
 """What the process works at, as the log names it: a request or a task."""
 
 import asyncio
+import re
 from contextvars import ContextVar
 from typing import Any, cast
+from uuid import uuid4
 
-from starlette.types import Scope
+from starlette.types import Message, Scope, Send
+
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 # What the server says of a request. The router adds the route that it finds.
 request: ContextVar[Scope | None] = ContextVar("request", default=None)
+
+
+def begin_request(scope: Scope, send: Send) -> Send:
+    """Let the log name the request of `scope` from now on.
+
+    Its id is the X-Request-ID that a proxy has sent, or a new one. Returns a `send` that
+    answers with it.
+    """
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if ACCEPTED_ID.fullmatch(given) else uuid4().hex
+    scope.setdefault("state", {})["request_id"] = request_id
+    request.set(scope)
+
+    async def send_with_id(message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.accept"}:
+            header = (b"x-request-id", request_id.encode())
+            message["headers"] = [*message.get("headers", ()), header]
+        await send(message)
+
+    return send_with_id
 
 
 def current_work() -> Scope | asyncio.Task[Any]:

@@ -142,7 +142,9 @@ def report(environment: dict[str, str]) -> dict[str, Any]:
     engine = database.engine
     found = {
         "url": engine.url.render_as_string(hide_password=False),
-        "echo": engine.echo,
+        "echo": logging.getLogger("sqlalchemy.engine.Engine").isEnabledFor(
+            logging.INFO
+        ),
         "pool": describe_pool(engine.pool),
         "session": session.async_session.class_.__module__,
         "expire_on_commit": session.async_session.kw["expire_on_commit"],

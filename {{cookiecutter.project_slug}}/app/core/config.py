@@ -6,10 +6,11 @@ from pydantic import PositiveInt
 {%- endif %}
 
 from app.core.endpoint import RequestURL
-from app.core.environment import EnvironmentSettings, Seconds, WholeSeconds
+from app.core.environment import Seconds, WholeSeconds
+from app.logs import LogSettings, configure_logs
 
 
-class Settings(EnvironmentSettings):
+class Settings(LogSettings):
     """What the service reads from its environment. Times are in seconds."""
 
     database_url: RequestURL
@@ -28,4 +29,5 @@ class Settings(EnvironmentSettings):
 {%- endif %}
 
 
+configure_logs()
 settings = Settings.load()

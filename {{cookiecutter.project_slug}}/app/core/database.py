@@ -1,5 +1,6 @@
 """The engine: how the service connects to its database."""
 
+from logging import getLogger
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,7 +23,6 @@ def create_engine(**options: Any) -> AsyncEngine:
     """An engine on DATABASE_URL; `options` say how it pools its connections."""
     engine = create_async_engine(
         settings.database_url.url,
-        echo=settings.debug,
         hide_parameters=not settings.debug,
         connect_args=connect_arguments(
             settings.database_url.parameters,
@@ -35,6 +35,9 @@ def create_engine(**options: Any) -> AsyncEngine:
     watch(engine)
     return engine
 
+
+getLogger("sqlalchemy.engine").setLevel("INFO" if settings.debug else "WARNING")
+getLogger("app.core.pool").setLevel("WARNING")  # As SQLAlchemy sets its own pools.
 
 engine = create_engine(
 {%- if cookiecutter.__pool == 'nullpool' %}

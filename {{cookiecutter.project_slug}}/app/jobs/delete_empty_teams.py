@@ -28,6 +28,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
     with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
         runner.run(main())

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.core import database
-from app.errors import MIGRATE, RETRY_AFTER_SECONDS
+from app.errors import MIGRATE, RETRY_AFTER_SECONDS, reason
 
 router = APIRouter(prefix="/health", tags=["health"])
 logger = getLogger(__name__)
@@ -110,4 +110,4 @@ def finish_check(check: asyncio.Task[None]) -> None:
     if check.cancelled():
         logger.error("database check: no answer in %s s", TIME_LIMIT_SECONDS)
     elif error := check.exception():
-        logger.error("database check: %s", str(error) or type(error).__name__)
+        logger.error("database check: %s", reason(error))
