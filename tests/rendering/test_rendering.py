@@ -80,6 +80,7 @@ ALWAYS = [
     "app/routers/health.py",
     "app/routers/teams.py",
     "app/routers/users.py",
+    "app/telemetry.py",
     "app/work.py",
     "docker-compose.test.yml",
     "docker-compose.yml",

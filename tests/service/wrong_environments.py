@@ -58,6 +58,7 @@ WRONG_NUMBERS = {
     "DB_HOLD_WARNING": ("-1", "should be greater than 0"),
     "DB_POOL_RECYCLE": ("1.5", "should be a valid integer"),
     "DEBUG": ("perhaps", "should be a valid boolean"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("collector:4318", "scheme should be 'http' or"),
     "LOG_LEVEL": ("loud", "should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or"),
     "LOG_FORMAT": ("xml", "should be 'plain' or 'json'"),
 }

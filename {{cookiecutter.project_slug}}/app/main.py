@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from app.core.database import engine
 from app.errors import Application
 from app.routers import health, teams, users
+from app.telemetry import observe
 
 
 @asynccontextmanager
@@ -26,7 +27,9 @@ app = Application(
     title={{ python_string(cookiecutter.project_name) }},
     description={{ python_string(cookiecutter.description) }},
     lifespan=lifespan,
+    telemetry={"auto_configure": True, "logs": False},
 )
 app.include_router(health.router)
 app.include_router(teams.router)
 app.include_router(users.router)
+observe(engine)

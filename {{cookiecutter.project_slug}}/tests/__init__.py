@@ -19,6 +19,6 @@ def postgres_url() -> str:
 
 
 for name in list(os.environ):
-    if name.startswith(("DATABASE_URL", "DB_", "LOG_")) or name == "DEBUG":
+    if name.startswith(("DATABASE_URL", "DB_", "LOG_", "OTEL_")) or name == "DEBUG":
         del os.environ[name]
 os.environ["DATABASE_URL"] = CLOSED_PORT_URL

@@ -1,8 +1,8 @@
 """The settings of the service. The README's table says what each is for."""
 {% if cookiecutter.__pool == 'queuepool' %}
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AnyHttpUrl, NonNegativeFloat, NonNegativeInt, PositiveInt
 {%- elif cookiecutter.__pool == 'nullpool' %}
-from pydantic import PositiveInt
+from pydantic import AnyHttpUrl, PositiveInt
 {%- endif %}
 
 from app.core.endpoint import RequestURL
@@ -15,6 +15,7 @@ class Settings(LogSettings):
 
     database_url: RequestURL
     debug: bool = False
+    otel_exporter_otlp_endpoint: AnyHttpUrl | None = None
     db_connect_timeout: WholeSeconds = 15
     db_command_timeout: Seconds = 30
     db_pool_timeout: Seconds = 30
