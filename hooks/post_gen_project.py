@@ -1,4 +1,4 @@
-"""Say how to start the new project. Nothing else happens here."""
+"""Say how to start the new project, and remove a folder that no answer has filled."""
 
 import json
 import os
@@ -51,7 +51,9 @@ def start(answers: Mapping[str, object]) -> list[str]:
 
 
 def main() -> None:
-    """Print the closing message."""
+    """Remove the empty folder, and print the closing message."""
+    with suppress(OSError):  # A file in it is a person's own, or an answer's.
+        os.rmdir("kubernetes")  # noqa: PTH106 (pathlib takes its time at every render)
     answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
     if "_output_dir" not in answers:
         return  # cruft runs this hook for every render that it compares.

@@ -36,7 +36,7 @@ CHOICES = {
     "postgres_version": ["18", "17", "16"],
     "python_version": ["3.14", "3.15", "3.13", "3.12"],
 }
-SWITCHES = {"migrate_service": True}
+SWITCHES = {"migrate_service": True, "kubernetes": False}
 ORDER = [
     "project_name",
     "project_slug",
@@ -47,6 +47,7 @@ ORDER = [
     "pool",
     "driver",
     "migrate_service",
+    "kubernetes",
     "postgres_version",
     "python_version",
 ]
@@ -73,8 +74,8 @@ DEPENDENCIES = set(
     platformdirs pluggy protobuf psutil psycopg psycopg-binary pydantic
     pydantic-core pydantic-settings pygments pytest pytest-asyncio pytest-xdist
     python-dotenv python-json-logger pyyaml requests ruff sqlalchemy sqlmodel
-    starlette truststore typing-extensions typing-inspection tzdata urllib3
-    uvicorn uvloop watchfiles websockets
+    starlette truststore types-pyyaml typing-extensions typing-inspection tzdata
+    urllib3 uvicorn uvloop watchfiles websockets
     """.split()  # noqa: SIM905 (a list takes a line for each name)
 )
 
@@ -252,7 +253,7 @@ def check_cookiecutter(version: str) -> Iterator[Problem]:
     if (first, second) < (2, 7):
         rule = (
             f"must be {OLDEST_COOKIECUTTER} or newer, "
-            f"and {GOOD_COOKIECUTTER} or newer for migrate_service as key=value"
+            f"and {GOOD_COOKIECUTTER} or newer for migrate_service or kubernetes as key=value"
         )
         yield Problem("cookiecutter", version, rule, GOOD_COOKIECUTTER)
 

@@ -35,6 +35,7 @@ class Variant:
     migrate_service: bool
     postgres_version: str = CHOICES["postgres_version"][0]
     python_version: str = CHOICES["python_version"][0]
+    kubernetes: bool = False  # Its own tests render it.
 
     @property
     def answers(self) -> dict[str, object]:
@@ -45,7 +46,8 @@ class Variant:
     def id(self) -> str:
         """Return a name for test reports."""
         migrate = "migrate" if self.migrate_service else "nomigrate"
-        return f"{self.database}-{self.pool}-{self.driver}-{migrate}"
+        kubernetes = "-kubernetes" if self.kubernetes else ""
+        return f"{self.database}-{self.pool}-{self.driver}-{migrate}{kubernetes}"
 
     @property
     def pooled_endpoint(self) -> bool:

@@ -1,9 +1,10 @@
 """An answer shows in the files that are listed for it, and in no other.
 
-All answers vary, one at a time and together: every variant with the same versions, and
-every version with each database.
+All answers vary, one at a time and together: every variant with the same versions,
+every version with each database; Kubernetes with every database, pool and migrate service.
 """
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -27,11 +28,20 @@ PLACES = {
         "app/dev.py",
         "app/routers/health.py",
         "docker-compose.yml",
+        "kubernetes/api.yaml",
+        "kubernetes/kustomization.yaml",
+        "kubernetes/migrate.yaml",
+        "kubernetes/pgbouncer.ini",
+        "kubernetes/pgbouncer.yaml",
+        "kubernetes/secrets.env.example",
+        "kubernetes/settings.env",
         "pgbouncer.ini",
+        "scripts/deploy.sh",
         "scripts/migrate.sh",
         "tests/conftest.py",
         "tests/test_database.py",
         "tests/test_endpoint.py",
+        "tests/test_kubernetes.py",
     },
     "pool": {
         ".cookiecutter.yaml",
@@ -44,8 +54,11 @@ PLACES = {
         "app/core/pool.py",
         "app/telemetry.py",
         "docker-compose.yml",
+        "kubernetes/pgbouncer.yaml",
+        "kubernetes/settings.env",
         "tests/test_database.py",
         "tests/test_endpoint.py",
+        "tests/test_kubernetes.py",
         "tests/test_pool.py",
     },
     "driver": {
@@ -63,6 +76,29 @@ PLACES = {
         ".env.example",
         "README.md",
         "docker-compose.yml",
+        "kubernetes/kustomization.yaml",
+        "kubernetes/migrate.yaml",
+        "scripts/deploy.sh",
+    },
+    "kubernetes": {
+        ".cookiecutter.yaml",
+        ".dockerignore",
+        ".github/workflows/kubernetes.yml",
+        "README.md",
+        "docker-compose.yml",
+        "kubernetes/.gitignore",
+        "kubernetes/api.yaml",
+        "kubernetes/kustomization.yaml",
+        "kubernetes/migrate.yaml",
+        "kubernetes/namespace.yaml",
+        "kubernetes/pgbouncer.ini",
+        "kubernetes/pgbouncer.yaml",
+        "kubernetes/secrets.env.example",
+        "kubernetes/settings.env",
+        "pgbouncer.ini",
+        "pyproject.toml",
+        "scripts/deploy.sh",
+        "tests/test_kubernetes.py",
     },
     "postgres_version": {
         ".cookiecutter.yaml",
@@ -101,12 +137,20 @@ OTHER_VERSIONS = [
     for value in CHOICES[name]
 ]
 
+# Every database and pool, and with each database the other migrate service.
+ON_KUBERNETES = [
+    replace(variant, kubernetes=True)
+    for variant in SAME_VERSIONS
+    if variant.driver == "psycopg"
+    and (variant.migrate_service or variant.pool == "nullpool")
+]
+
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[Variant, Tree]:
     """Return the files of every variant."""
     folder = tmp_path_factory.mktemp("variants")
-    every = dict.fromkeys([*SAME_VERSIONS, *OTHER_VERSIONS])
+    every = dict.fromkeys([*SAME_VERSIONS, *OTHER_VERSIONS, *ON_KUBERNETES])
     return {
         variant: tree_of(render(variant.answers, folder / str(number)))
         for number, variant in enumerate(every)

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, object] = {
     "pool": "auto",
     "driver": "asyncpg",
     "migrate_service": True,
+    "kubernetes": False,
     "postgres_version": "18",
     "python_version": "3.14",
     "_databases": QUESTIONS["_databases"],

@@ -53,7 +53,7 @@ START_SECONDS = 240
 
 @pytest.fixture(scope="module")
 def defaults(tmp_path_factory: pytest.TempPathFactory) -> Dialogue:
-    """A person who presses Enter eleven times."""
+    """A person who presses Enter twelve times."""
     return talk(tmp_path_factory.mktemp("defaults"), {})
 
 
@@ -219,7 +219,7 @@ def test_picture_is_the_transcript(defaults: Dialogue) -> None:
 
 def test_picture_shows_every_question_and_the_closing_message() -> None:
     text = words(" ".join(picture_lines(PICTURE.read_text(encoding="utf-8"))))
-    assert all(f"[{number}/{len(PUBLIC)}]" in text for number in range(1, 12))
+    assert all(f"[{number}/{len(PUBLIC)}]" in text for number in range(1, 13))
     assert "The project is ready. To start it:" in text
     assert "docker compose up --build" in text
 

@@ -44,6 +44,7 @@ def test_command_has_every_answer(pre: Any) -> None:
         "pool=auto",
         "driver=asyncpg",
         "migrate_service=true",
+        "kubernetes=false",
         "postgres_version=18",
         "python_version=3.14",
     ]
@@ -156,6 +157,7 @@ REPLAYED: dict[str, tuple[object, str, str, str]] = {
         for name, values in CHOICES.items()
     },
     "migrate_service": ("no", "'no'", "must be true or false", "false"),
+    "kubernetes": ("yes", "'yes'", "must be true or false", "true"),
     "project_name": (7, "7", "must be text", "My Service"),
 }
 
@@ -223,6 +225,7 @@ def test_all_errors_are_reported_at_once(
         pool="x",
         driver="x",
         migrate_service="x",
+        kubernetes="x",
         postgres_version="x",
         python_version="x",
     )

@@ -261,7 +261,7 @@ def test_check_takes_what_the_template_wrote(
 ) -> None:
     completed = run_compare("--check", fresh(variant) / ANSWERS_FILE)
     assert completed.returncode == 0, completed.stderr
-    assert "11 answers" in completed.stdout
+    assert "12 answers" in completed.stdout
 
 
 def test_check_takes_other_settings_of_cookiecutter(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_variants_are_distinct() -> None:
 
 
 def test_variants_hold_every_pair_of_answers() -> None:
-    answers: dict[str, set[object]] = {name: {True, False} for name in SWITCHES}
+    answers: dict[str, set[object]] = {"migrate_service": {True, False}}
     for name, values in CHOICES.items():
         answers[name] = {value for value in values if value != "auto"}
     wanted = {
@@ -240,18 +240,18 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 
 
 # For each database: the pool of `auto`, whether requests go through a pooler, whether the
-# compute sleeps, DB_POOL_RECYCLE, and the services of Compose.
+# compute sleeps, DB_POOL_RECYCLE, the most replicas, and the services of Compose.
 EXPECTED_FACTS = {
-    "postgres": ("queuepool", False, False, 1800, ["db"]),
-    "neon": ("nullpool", True, True, 280, []),
-    "supabase": ("nullpool", True, False, 1800, []),
-    "pgbouncer": ("nullpool", True, False, 1800, ["pgbouncer", "db"]),
+    "postgres": ("queuepool", False, False, 1800, 6, ["db"]),
+    "neon": ("nullpool", True, True, 280, 20, []),
+    "supabase": ("nullpool", True, False, 1800, 15, []),
+    "pgbouncer": ("nullpool", True, False, 1800, 20, ["pgbouncer", "db"]),
 }
 
 
 def test_facts_of_each_database() -> None:
     """The other tests ask the template's table for them."""
-    names = ("pool", "pooler", "sleeps", "recycle", "services")
+    names = ("pool", "pooler", "sleeps", "recycle", "replicas", "services")
     found = {
         database: tuple(facts[name] for name in names)
         for database, facts in FACTS.items()
