@@ -1,0 +1,1 @@
+"""Tests of a rendered service on Kubernetes."""
