@@ -29,23 +29,23 @@ Environments = Callable[[str], ServiceEnvironment]
 # What the database or the pooler has, made too little by one.
 LITTLE = {
     "postgres": (TESTS, "MAX_CONNECTIONS = 100", "MAX_CONNECTIONS = 92"),
-    "neon": (TESTS, "MOST_CLIENTS = 10000", "MOST_CLIENTS = 241"),
-    "supabase": (TESTS, "MOST_CLIENTS = 200", "MOST_CLIENTS = 186"),
+    "neon": (TESTS, "MOST_CLIENTS = 10000", "MOST_CLIENTS = 131"),
+    "supabase": (TESTS, "MOST_CLIENTS = 200", "MOST_CLIENTS = 131"),
     "pgbouncer": (
         "kubernetes/pgbouncer.ini",
         "max_client_conn = 1000",
-        "max_client_conn = 241",
+        "max_client_conn = 131",
     ),
 }
 SUMS = {
     "postgres": "(6 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
     " + 2 migration + 3 reserved = 93 connections",
-    "neon": "(20 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 242 clients",
-    "supabase": "(15 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 187 clients",
-    "pgbouncer": "(20 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 242 clients",
+    "neon": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
+    " = 132 clients",
+    "supabase": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
+    " = 132 clients",
+    "pgbouncer": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
+    " = 132 clients",
 }
 
 
@@ -75,8 +75,8 @@ def test_numbers_fit_and_just_so(
 
 
 RAISED = {
-    "replicas": ("api.yaml", "cas: 20", "cas: 90", " = 1012 clients, but"),
-    "pool": ("settings.env", "POOL_SIZE=5", "POOL_SIZE=41", " = 1034 clients, but"),
+    "replicas": ("api.yaml", "cas: 10", "cas: 90", " = 1012 clients, but"),
+    "pool": ("settings.env", "POOL_SIZE=5", "POOL_SIZE=79", " = 1020 clients, but"),
     "pgbouncer": (
         "pgbouncer.ini",
         "default_pool_size = 20",

@@ -243,9 +243,9 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 # compute sleeps, DB_POOL_RECYCLE, the most replicas, and the services of Compose.
 EXPECTED_FACTS = {
     "postgres": ("queuepool", False, False, 1800, 6, ["db"]),
-    "neon": ("nullpool", True, True, 280, 20, []),
-    "supabase": ("nullpool", True, False, 1800, 15, []),
-    "pgbouncer": ("nullpool", True, False, 1800, 20, ["pgbouncer", "db"]),
+    "neon": ("nullpool", True, True, 280, 10, []),
+    "supabase": ("nullpool", True, False, 1800, 10, []),
+    "pgbouncer": ("nullpool", True, False, 1800, 10, ["pgbouncer", "db"]),
 }
 
 
