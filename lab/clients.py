@@ -183,9 +183,13 @@ def told(statuses: Counter[int]) -> str:
 class Load:
     """Clients that write and read users until they are told to stop."""
 
-    def __init__(self, urls: tuple[str, ...], clients: int) -> None:
+    def __init__(
+        self, urls: tuple[str, ...], clients: int, *, keep_alive: bool = True
+    ) -> None:
         """Prepare `clients` clients, spread over the replicas at `urls`."""
         self.urls = urls
+        # A balancer of connections then has one for each request.
+        self.limits = httpx2.Limits(max_keepalive_connections=None if keep_alive else 0)
         self.record = Record(clients)
         self._run = next(_loads)
         self._stopping = False
@@ -246,6 +250,7 @@ class Load:
         async with httpx2.AsyncClient(
             base_url=self.urls[number % len(self.urls)],
             timeout=REQUEST_SECONDS,
+            limits=self.limits,
             verify=NO_TLS,
             trust_env=False,
         ) as http:
@@ -417,9 +422,9 @@ class Client:
 
 
 @contextmanager
-def load(*urls: str, clients: int) -> Iterator[Load]:
+def load(*urls: str, clients: int, keep_alive: bool = True) -> Iterator[Load]:
     """Let `clients` clients work on a service, at its replicas, to the block's end."""
-    running = Load(urls, clients)
+    running = Load(urls, clients, keep_alive=keep_alive)
     running.start()
     try:
         yield running

@@ -14,6 +14,7 @@ class Listener:
     """Listens on a free port of this machine; `forward` serves each connection."""
 
     tls: ssl.SSLContext | None = None  # For clients that begin with TLS.
+    address = ("127.0.0.1", 0)  # Where it listens.
 
     def __init__(self, host: str, port: int) -> None:
         """Stand before the server at `host` and `port`."""
@@ -26,7 +27,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = await asyncio.start_server(
-            self.forward, "127.0.0.1", 0, backlog=BACKLOG, ssl=self.tls
+            self.forward, *self.address, backlog=BACKLOG, ssl=self.tls
         )
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()

@@ -22,7 +22,12 @@ def built(project: Path) -> list[Object]:
 
 def example_secrets(project: Path) -> dict[str, str]:
     """Return what `kubectl create secret --from-env-file` makes of the example."""
-    text = (project / "kubernetes" / "secrets.env.example").read_text(encoding="utf-8")
+    example = project / "kubernetes" / "secrets.env.example"
+    return variables(example.read_text(encoding="utf-8"))
+
+
+def variables(text: str) -> dict[str, str]:
+    """Return what a file of variables says: `kubectl` takes values as they are."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 

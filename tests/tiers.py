@@ -15,7 +15,7 @@ from lab.pairs import covering_variants
 from lab.variants import ROOT, VARIANTS, Variant
 
 PAIRWISE = covering_variants(VARIANTS, ("database", "pool", "driver"))
-SLOWEST_FIRST = ("containers", "faults", "service")
+SLOWEST_FIRST = ("containers", "kubernetes", "faults", "service")
 LEFT_OUT = pytest.StashKey[int]()
 MARKERS = {
     "everything": "runs with --everything alone",
