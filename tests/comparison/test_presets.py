@@ -18,6 +18,7 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 REQUIRED = {
     "local-postgres",
     "staging-pgbouncer",
+    "production-kubernetes",
     "production-neon",
     "serverless-neon",
 }

@@ -28,23 +28,24 @@ from lab.manifests import (
 )
 from lab.pairs import covering_variants
 from lab.projects import Bakery, render
-from lab.variants import QUESTIONS, VARIANTS, Variant
+from lab.variants import VARIANTS, Variant
 from tests.rendering import checks
 
 OLDEST, NEWEST = "1.35", "1.37"  # That are supported.
-COVERING = [
-    replace(variant, kubernetes=True)
-    for variant in covering_variants(
-        VARIANTS, ("database", "pool", "driver", "migrate_service")
-    )
-]
+QUESTIONS = ("database", "pool", "driver", "migrate_service")
+# The preset production-kubernetes.
 SERVICE = replace(
     VARIANTS[0],
     database="pgbouncer",
     pool="queuepool",
+    driver="psycopg",
     migrate_service=True,
     kubernetes=True,
 )
+COVERING = [
+    replace(variant, kubernetes=True)
+    for variant in covering_variants(VARIANTS, QUESTIONS)
+] + [SERVICE]
 
 
 @pytest.fixture(params=COVERING, ids=str)
@@ -256,7 +257,6 @@ def test_workflows_are_clean(bake: Bakery) -> None:
 
 
 def test_default_has_nothing_of_it(bake: Bakery) -> None:
-    assert QUESTIONS["kubernetes"] is False
     project = bake()
     assert not (project.path / "kubernetes").exists()
     assert not [name for name in project.files() if "kubernetes" in name]
