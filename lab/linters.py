@@ -1,5 +1,6 @@
-"""Linters of what is no Python: workflows, Dockerfiles and the SQL of migrations."""
+"""Linters of what is no Python: workflows, Dockerfiles, SQL and manifests."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,16 @@ from pathlib import Path
 SQL_EXCEPTIONS = {
     "prefer-text-field": "the API's limits are the columns' limits, and Alembic's own table has one",
     "require-statement-timeout": "a migration may take long; what it may not is wait for a lock",
+}
+# What checkov finds and the rendered manifests do on purpose.
+MANIFEST_EXCEPTIONS = {
+    "CKV_K8S_11": "a limit of CPU time slows the start and every request, and saves nothing",
+    "CKV_K8S_14": "scripts/deploy.sh sets the image",
+    "CKV_K8S_15": "PgBouncer's tag does not move",
+    "CKV_K8S_35": "the variable is read once, and nobody else sees the process",
+    "CKV_K8S_40": "the images' own users; that of the API is 10001 in the Dockerfile",
+    "CKV_K8S_43": "a digest is what one may give to scripts/deploy.sh",
+    "CKV2_K8S_6": "who may call the service, and where the database is, is not known",
 }
 
 
@@ -32,6 +43,19 @@ def faults_of_sql(sql: str, folder: Path) -> str:
     exceptions = ",".join(SQL_EXCEPTIONS)
     options = ("--reporter=gcc", f"--exclude={exceptions}")
     return said(folder, "squawk", *options, "migration.sql")
+
+
+def checks_failed_by_manifests(folder: Path) -> dict[str, set[str]]:
+    """Return the checks of checkov that each file of a folder fails."""
+    command = ["uvx", "checkov>=3.2", "--directory", ".", "--framework", "kubernetes"]
+    options = ["--skip-download", "--quiet", "--compact", "--output", "json"]
+    completed = subprocess.run(
+        [*command, *options], cwd=folder, capture_output=True, text=True, check=False
+    )
+    found: dict[str, set[str]] = {}
+    for failed in json.loads(completed.stdout)["results"]["failed_checks"]:
+        found.setdefault(failed["file_path"].lstrip("/"), set()).add(failed["check_id"])
+    return found
 
 
 def said(folder: Path, *command: str) -> str:

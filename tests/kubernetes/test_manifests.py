@@ -13,9 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from lab.copies import replace_once, working_copy
-from lab.linters import faults_of_workflows
+from lab.linters import (
+    MANIFEST_EXCEPTIONS,
+    checks_failed_by_manifests,
+    faults_of_workflows,
+)
 from lab.manifests import (
     Object,
     built,
@@ -254,6 +259,20 @@ def test_slug_becomes_a_name_of_kubernetes(bake: Bakery) -> None:
 
 def test_workflows_are_clean(bake: Bakery) -> None:
     assert faults_of_workflows(bake(SERVICE).path) == ""
+
+
+@pytest.mark.everything
+def test_linter_finds_what_is_meant(bake: Bakery, tmp_path: Path) -> None:
+    """And what is not, where a pod may write to its root."""
+    objects = built(bake(SERVICE).path)
+    good = yaml.safe_dump_all(objects)
+    bad = good.replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    (tmp_path / "good.yaml").write_text(good)
+    (tmp_path / "bad.yaml").write_text(bad)
+    assert checks_failed_by_manifests(tmp_path) == {
+        "good.yaml": MANIFEST_EXCEPTIONS.keys(),
+        "bad.yaml": {*MANIFEST_EXCEPTIONS, "CKV_K8S_22"},
+    }
 
 
 def test_default_has_nothing_of_it(bake: Bakery) -> None:
