@@ -157,14 +157,14 @@ def database_error_response(error: BaseException | None) -> JSONResponse | None:
         return JSONResponse(
             {"detail": [problem]}, status.HTTP_422_UNPROCESSABLE_CONTENT
         )
-    if sqlstate == UNDEFINED_TABLE and names_a_model(error):
-        return unavailable(f"{reason(error)}: {MIGRATE}")
+    unmigrated = sqlstate == UNDEFINED_TABLE and names_a_model(error)
     if (
-        sqlstate.startswith(tuple(OUTAGES))
+        unmigrated
+        or sqlstate.startswith(tuple(OUTAGES))
         or (error.connection_invalidated and not sqlstate)
         or is_stale_plan(error.orig)
     ):
-        return unavailable(reason(error))
+        return unavailable(reason(error) + f": {MIGRATE}" * unmigrated)
     return None
 
 
