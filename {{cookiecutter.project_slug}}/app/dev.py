@@ -16,6 +16,8 @@ from typing import Any
 import alembic.config
 import uvicorn
 
+from app.logs import configure_logs
+
 DATA = Path(".postgres")
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ def main() -> None:
         named = os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")
         if not url and not named:
             url = stack.enter_context(embedded_postgres(DATA))
-            logging.basicConfig(level=logging.INFO)
+            configure_logs()
             logger.info("PostgreSQL runs at %s", url)
         if url:
             os.environ["DATABASE_URL"] = url
