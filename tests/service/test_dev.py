@@ -155,10 +155,11 @@ def test_start_change_stop_and_start_again(
         second.wait_for("/health/db")
         [found] = second.client.get("/users").json()
         assert found["email"] == "ada@example.com"
+        [url, *_] = re.findall(r"runs at (postgresql://\S+)", second.log.read_text())
+        variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
+        run_with(variables, environment, path, "alembic", "check")
         second.end(signal.SIGINT)
-    log = second.log.read_text()
-    assert "Traceback" not in log
-    assert re.search(r"PostgreSQL runs at (postgresql://\S+)", log)
+    assert "Traceback" not in second.log.read_text()
 
 
 @pytest.mark.everything
