@@ -30,8 +30,8 @@ def clients(project: Project, variant: Variant) -> str:
     grace = spec["template"]["spec"]["terminationGracePeriodSeconds"]
     stopping = ceil(grace / spec["minReadySeconds"])
     settings = variables(project.read("kubernetes/settings.env"))
-    settings.pop("DB_POOL_RECYCLE", None)
-    pool = sum(map(int, settings.values()))
+    limits = ("DB_MAX_CONNECTIONS", "DB_POOL_SIZE", "DB_MAX_OVERFLOW")
+    pool = sum(int(settings.get(name, 0)) for name in limits)
     total = (replicas + surge + stopping) * (pool + 1)
     text = (
         f"({replicas} replicas + {surge} surge + {stopping} stopping)"
