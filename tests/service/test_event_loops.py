@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 
-def test_migrations_and_jobs(
+def test_migrations_jobs_and_tests(
     environment: ServiceEnvironment,
     variant: Variant,
     path: Path,
@@ -50,6 +50,7 @@ def test_migrations_and_jobs(
         settings = {
             direct_name(variant): database.url,
             "DATABASE_URL": database.url,
+            "TEST_DATABASE_URL": database.url,
             "PYTHONPATH": str(tmp_path),
         }
         return run_with(settings, environment, path, *command, check=check)
@@ -57,6 +58,10 @@ def test_migrations_and_jobs(
     run("alembic", "upgrade", "head")
     done = run("app.jobs.delete_empty_teams")
     assert "deleted 0 teams" in done.stderr
+    tests = ("tests/test_pool.py", "tests/test_users.py")
+    tested = run("pytest", "-p", "no:cacheprovider", *tests)
+    assert " passed" in tested.stdout
+    assert "skipped" not in tested.stdout
     # The policy does what it should.
     (path / "default.py").write_text("import asyncio\nasyncio.run(asyncio.sleep(0))\n")
     refused = run("default", check=False)

@@ -4,11 +4,11 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from alembic import command
@@ -30,13 +30,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core import database
 from app.core.database_url import parse_database_url
-from app.core.driver import connect_arguments
+from app.core.driver import LOOP_FACTORY, connect_arguments
 from app.core.session import async_session, read_session
 from app.dev import embedded_postgres
 from app.main import app
 from tests import postgres_url
 
 Sessions = async_sessionmaker[AsyncSession]
+T = TypeVar("T")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +47,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run on a PostgreSQL of its own, not on SQLite; TEST_DATABASE_URL names another",
     )
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Any]:
+    """Run the tests on the event loop that the driver needs."""
+    return {"driver": LOOP_FACTORY}
+
+
+def run_in_new_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on an event loop of its own, as jobs do."""
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
+        return runner.run(main)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -164,7 +176,7 @@ def run_alembic() -> Callable[..., None]:
 def schema(run_alembic: Callable[..., None]) -> None:
     """Build the schema with Alembic in an empty PostgreSQL database."""
     if postgres_url() and "PYTEST_XDIST_WORKER" in os.environ:
-        asyncio.run(create_database(postgres_url()))
+        run_in_new_loop(create_database(postgres_url()))
     build_schema(run_alembic)
 
 
@@ -178,7 +190,7 @@ def schema_restored(run_alembic: Callable[..., None]) -> Iterator[None]:
 def build_schema(run_alembic: Callable[..., None]) -> None:
     """Empty the PostgreSQL database, if there is one, and migrate it."""
     if postgres_url():
-        asyncio.run(empty_database(postgres_url()))
+        run_in_new_loop(empty_database(postgres_url()))
         run_alembic(command.upgrade, "head")
 
 
