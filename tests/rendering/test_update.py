@@ -104,7 +104,7 @@ EDITS = [
     Both(
         "README.md",
         Edit("", "\n## Ours\n\nOur runbook.\n"),
-        Edit("## Configuration", "## All configuration"),
+        Edit("It uses SQLModel and", "It is made of SQLModel and"),
     ),
     Both(
         ".env.example",
