@@ -17,6 +17,7 @@ from lab.variants import VARIANTS, Variant
 from tests.comparison.comparing import compared
 from tests.kubernetes.test_manifests import COVERING
 
+pytestmark = pytest.mark.everything
 MOST = {"postgres": 100, "neon": 10000, "supabase": 200, "pgbouncer": 1000}
 RESERVED = "2 migration + 3 reserved"
 

@@ -17,6 +17,7 @@ from lab.projects import Bakery
 from lab.variants import VARIANTS
 
 IMAGE = "registry.example.com/team/my-service:1.2"
+pytestmark = pytest.mark.everything
 # Notes its arguments, and the images of what is applied; fails for those in $FAIL.
 KUBECTL = """\
 #!/bin/sh

@@ -30,6 +30,7 @@ Environments = Callable[[str], ServiceEnvironment]
 
 DIRECT = chosen("postgres", "queuepool", "psycopg")
 POOLED = chosen("neon", "nullpool", "asyncpg")
+pytestmark = pytest.mark.everything
 ADDED_ROUTE = """
 
 @app.get("/added")
@@ -132,7 +133,6 @@ def servers(path: Path) -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.everything
 @pytest.mark.parametrize("variant", [DIRECT, POOLED], ids=str)
 def test_start_change_stop_and_start_again(
     environment: ServiceEnvironment, path: Path
@@ -162,7 +162,6 @@ def test_start_change_stop_and_start_again(
     assert "Traceback" not in second.log.read_text()
 
 
-@pytest.mark.everything
 @pytest.mark.parametrize("variant", [DIRECT], ids=str)
 def test_terminal_is_closed(environment: ServiceEnvironment, path: Path) -> None:
     with started(environment, path) as running:
@@ -171,7 +170,6 @@ def test_terminal_is_closed(environment: ServiceEnvironment, path: Path) -> None
         running.wait_for_servers_end()
 
 
-@pytest.mark.everything
 @pytest.mark.parametrize("variant", [DIRECT], ids=str)
 def test_server_that_was_left_behind_is_found_and_stopped(
     environment: ServiceEnvironment, path: Path
@@ -187,7 +185,6 @@ def test_server_that_was_left_behind_is_found_and_stopped(
             assert servers(path) == []
 
 
-@pytest.mark.everything
 @pytest.mark.parametrize("variant", [POOLED], ids=str)
 def test_another_server(
     environment: ServiceEnvironment, path: Path, postgres: Server

@@ -205,7 +205,7 @@ def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     return wrong
 
 
-@pytest.mark.pairwise
+@pytest.mark.everything
 @each_service
 def test_wrong_setting_stops_the_service(
     environment: ServiceEnvironment, project: Project, variant: Variant
@@ -271,6 +271,7 @@ neon = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.everything
 @neon
 def test_direct_host_with_nullpool_is_warned_of(
     environment: ServiceEnvironment, project: Project, variant: Variant

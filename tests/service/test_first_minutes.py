@@ -17,6 +17,7 @@ from lab.services import ServiceEnvironment, running_service
 
 ADA = {"name": "Ada", "email": "ada@example.com"}
 REMEDY = "run alembic upgrade head"
+pytestmark = pytest.mark.everything
 
 each_driver = pytest.mark.parametrize(
     "variant",

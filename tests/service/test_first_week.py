@@ -91,7 +91,7 @@ def extend(path: Path) -> None:
     params=[
         pytest.param((pool, driver), marks=marks, id=f"{pool}-{driver}")
         for pool, driver, marks in (
-            ("nullpool", "asyncpg", ()),
+            ("nullpool", "asyncpg", pytest.mark.everything),
             ("nullpool", "psycopg", pytest.mark.everything),
             ("queuepool", "asyncpg", pytest.mark.everything),
             ("queuepool", "psycopg", ()),

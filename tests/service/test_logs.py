@@ -21,6 +21,7 @@ EMAIL = "ada@example.com"
 FORM = {"time", "level", "logger", "message"}
 NOWHERE = "postgresql://app:s3cret@127.0.0.1:1/app"
 Environments = Callable[[str], ServiceEnvironment]
+pytestmark = pytest.mark.everything
 
 each_driver = pytest.mark.parametrize(
     ("driver", "pool"), [("asyncpg", "queuepool"), ("psycopg", "nullpool")]

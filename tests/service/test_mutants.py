@@ -14,8 +14,8 @@ from lab.variants import VARIANTS
 from tests.service.mutants import MUTANTS
 from tests.service.suites import Environments, run_tests
 
-# Of the quick tier: one of a session, the health check, a driver and a migration.
-QUICK = ("no-commit", "slow-health", "statement-cache", "drift")
+# Of the quick tier: one of a session and one of a migration.
+QUICK = ("no-commit", "drift")
 CASES = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.everything)
     for name in MUTANTS

@@ -17,6 +17,7 @@ from tests.service.suites import USAGE_ERROR, Outcome, assert_success, run_tests
 
 each_driver = pytest.mark.parametrize("variant", one_of_each("driver"), ids=str)
 one_service = pytest.mark.parametrize("variant", VARIANTS[:1], ids=str)
+pytestmark = pytest.mark.everything
 
 USER = "app/models/user.py"
 NAME = "    name: str = Field(max_length=100)\n"
@@ -60,7 +61,6 @@ def assert_one_line(outcome: Outcome, *texts: str) -> None:
         assert text in line
 
 
-@pytest.mark.everything
 @each_driver
 @pytest.mark.parametrize("options", [(), ("-n", "4")], ids=["one", "four"])
 def test_on_a_postgres_of_its_own(
@@ -72,7 +72,6 @@ def test_on_a_postgres_of_its_own(
     assert not (path / ".postgres").exists()
 
 
-@pytest.mark.everything
 @each_driver
 def test_side_by_side_on_sqlite_and_on_a_server(
     environment: ServiceEnvironment, path: Path, postgres: Server
@@ -89,7 +88,6 @@ def test_side_by_side_on_sqlite_and_on_a_server(
     assert database.tables() == set(), "each process has a database beside it"
 
 
-@pytest.mark.everything
 @one_service
 def test_server_that_is_named_is_taken(
     environment: ServiceEnvironment, path: Path, postgres: Server
@@ -113,7 +111,6 @@ def test_what_sqlite_cannot_hold_is_named(
     assert_one_line(outcome, f"cannot hold {named} of the models", "--postgres")
 
 
-@pytest.mark.everything
 @one_service
 def test_postgres_as_the_default(environment: ServiceEnvironment, path: Path) -> None:
     """As the README says."""

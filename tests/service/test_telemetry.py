@@ -23,6 +23,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
 PREFIX = "db.client.connection."
 EMAIL = "ada@example.com"
+pytestmark = pytest.mark.everything
 SDK_IS_LOADED = """
 import sys
 import app.main

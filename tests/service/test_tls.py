@@ -18,7 +18,10 @@ from lab.servers import Server
 from lab.variants import CHOICES, VARIANTS
 from tests.service.probing import Environments, Report, probe
 
-pytestmark = pytest.mark.parametrize("driver", CHOICES["driver"])
+pytestmark = [
+    pytest.mark.everything,
+    pytest.mark.parametrize("driver", CHOICES["driver"]),
+]
 Identify = Callable[..., list[object]]
 
 
