@@ -17,7 +17,7 @@ WRONG_URLS = {
     "mongodb": ("mongodb+srv://app:PASSWORD@db/app", "use postgresql://"),
     "another driver": ("postgresql+psycopg2://app:PASSWORD@db/a", "use postgresql://"),
     "unknown parameter": ("URL?sslmod=require", "remove it, or correct it to sslmode"),
-    "password parameter": ("URL?password=PASSWORD", "'password', unknown to"),
+    "cut by an ampersand": ("URL?sslpassword=x&PASSWORD", "has an empty parameter"),
     "parameter twice": ("URL?sslmode=require&sslmode=disable", "keep one"),
     "words": ("password is PASSWORD", "cannot be read as a URL. Write postgresql://"),
     "no scheme": ("app:PASSWORD@db/app", "cannot be read as a URL. Write postgresql:"),

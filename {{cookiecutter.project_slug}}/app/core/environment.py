@@ -4,14 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin
 
-from pydantic import (
-    Field,
-    PlainValidator,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,9 +49,12 @@ class EnvironmentSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def read_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Read what stands in a file, as secrets do: DATABASE_URL_FILE is its path."""
-        for variable in cls.variables():
+    def read_texts(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read what stands in a file, as secrets do: DATABASE_URL_FILE is its path.
+
+        Several values, those of a tuple, are written `a,b`.
+        """
+        for variable, field in cls.variables().items():
             path = os.environ.get(f"{variable.upper()}_FILE")
             if path and variable in values:
                 msg = f"{variable.upper()} is set, and so is its file: keep one"
@@ -70,16 +66,10 @@ class EnvironmentSettings(BaseSettings):
                 raise ValueError(msg) from None
             if text:
                 values[variable] = text
+            given = values.get(variable)
+            if get_origin(field.annotation) is tuple and isinstance(given, str):
+                values[variable] = [part.strip() for part in given.split(",")]
         return values
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def split_list(cls, value: Any, info: ValidationInfo) -> Any:
-        """Read a setting with several values as it is written: `a,b`."""
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if get_origin(annotation) is tuple and isinstance(value, str):
-            return [part.strip() for part in value.split(",")]
-        return value
 
     @classmethod
     def describe(cls, details: ErrorDetails) -> str:
