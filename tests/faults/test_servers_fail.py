@@ -93,11 +93,15 @@ def terminated(servers: Servers, _sites: list[Site], loads: list[Load]) -> Count
     return ended
 
 
-def stopped(servers: Servers, sites: list[Site], _: list[Load]) -> Counter[str]:
-    """Have no server for some seconds; a closed port refuses at once, at any time."""
+def stopped(servers: Servers, sites: list[Site], loads: list[Load]) -> Counter[str]:
+    """Have no server for some seconds; a closed port refuses at once, at any time.
+
+    PgBouncer lets its clients wait for a while: the server is gone until all miss it.
+    """
     ended = wait_for_connections(servers, sites)
     servers.server.stop()
     time.sleep(5)
+    wait_until(lambda: all(load.record.unexpected() for load in loads), "a refusal")
     servers.server.start()
     return ended
 

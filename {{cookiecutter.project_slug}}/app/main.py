@@ -23,6 +23,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     await engine.dispose()
 
 
+observe(engine)
 app = Application(
     title={{ python_string(cookiecutter.project_name) }},
     description={{ python_string(cookiecutter.description) }},
@@ -32,4 +33,3 @@ app = Application(
 app.include_router(health.router)
 app.include_router(teams.router)
 app.include_router(users.router)
-observe(engine)

@@ -15,11 +15,11 @@ class Settings(LogSettings):
 
     database_url: RequestURL
     debug: bool = False
-    otel_exporter_otlp_endpoint: AnyHttpUrl | None = None
     db_connect_timeout: WholeSeconds = 15
     db_command_timeout: Seconds = 30
     db_pool_timeout: Seconds = 30
     db_hold_warning: Seconds = 10
+    otel_exporter_otlp_endpoint: AnyHttpUrl | None = None
 {%- if cookiecutter.__pool == 'nullpool' %}
     db_max_connections: PositiveInt = 20
 {%- elif cookiecutter.__pool == 'queuepool' %}
