@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from lab.balancers import Address, Balancer
-from lab.containers import docker
+from lab.containers import docker, docker_network, postgres_container
 from lab.kubelets import Node, Pod
 from lab.listeners import listening
 from lab.manifests import Object, label, schema_faults
@@ -258,32 +258,23 @@ class Cluster:
 
 
 @contextmanager
-def cluster(name: str, **hosts: str) -> Iterator[Cluster]:
-    """Run a cluster on a network of a name; `hosts` are what its pods find there."""
-    docker("network", "create", name)
+def cluster(name: str) -> Iterator[Cluster]:
+    """Run a cluster on a network of a name."""
     with ExitStack() as cleanup:
-        cleanup.callback(docker, "network", "rm", name, check=False)
+        cleanup.enter_context(docker_network(name))
         form = "{{(index .IPAM.Config 0).Gateway}}"
         gateway = docker("network", "inspect", f"--format={form}", name).stdout.strip()
-        running = Cluster(Node(name, dict(hosts)), gateway, cleanup)
+        running = Cluster(Node(name), gateway, cleanup)
         cleanup.callback(running.remove)
         yield running
 
 
 @contextmanager
-def postgres(network: str, version: str, *settings: str) -> Iterator[str]:
+def postgres(network: str, version: str) -> Iterator[str]:
     """Run a server on a network that is there; yield its address on it."""
     name = f"{network}-postgres"
-    account = {"USER": "app", "PASSWORD": "s3cret", "DB": "app"}
-    variables = [f"--env=POSTGRES_{key}={value}" for key, value in account.items()]
-    options = ("--detach", f"--name={name}", f"--network={network}", *variables)
-    try:
-        docker("run", *options, f"postgres:{version}", *settings)
-        form = f"{{{{(index .NetworkSettings.Networks {network!r}).IPAddress}}}}"
-        form = form.replace("'", '"')
-        address = docker("inspect", f"--format={form}", name).stdout.strip()
-        check = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", "app")
-        wait_until(lambda: docker(*check, check=False).returncode == 0, "PostgreSQL")
-        yield address
-    finally:
-        docker("rm", "--force", "--volumes", name, check=False)
+    place = f"--network={network}"
+    password = "s3cret"  # noqa: S105 (of this container)
+    with postgres_container(name, place, version=version, password=password):
+        form = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
+        yield docker("inspect", f"--format={form}", name).stdout.strip()

@@ -2,8 +2,11 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lab.commands import run
+from lab.waiting import wait_until
 
 
 def docker(
@@ -22,3 +25,35 @@ def missing_part() -> str | None:
         if completed.returncode:
             return f"`docker {part}` failed: {completed.stderr.strip()}"
     return None
+
+
+@contextmanager
+def docker_network(name: str) -> Iterator[str]:
+    """Create a network of that name, and remove it at the end."""
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name, check=False)
+
+
+@contextmanager
+def postgres_container(
+    name: str, *options: str, version: str = "17", user: str = "app", password: str
+) -> Iterator[None]:
+    """Run PostgreSQL in a container of that name until the block ends.
+
+    `options` go to `docker run`. The database has the user's name.
+    """
+    account = {"USER": user, "PASSWORD": password, "DB": user}
+    variables = [f"--env=POSTGRES_{key}={value}" for key, value in account.items()]
+    check = ("exec", name, "pg_isready", "-h", "127.0.0.1", "-U", user)
+    try:
+        docker(
+            *("run", "--detach", f"--name={name}", *variables),
+            *(*options, f"postgres:{version}"),
+        )
+        wait_until(lambda: docker(*check, check=False).returncode == 0, "PostgreSQL")
+        yield
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)

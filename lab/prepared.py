@@ -25,13 +25,15 @@ CACHES_ON = {
 }
 
 
-def chosen(database: str, pool: str, driver: str) -> Variant:
-    """Return the variant with these answers and no migrate service."""
+def chosen(
+    database: str, pool: str, driver: str, *, migrate_service: bool = False
+) -> Variant:
+    """Return the variant with these answers."""
+    answers = (database, pool, driver, migrate_service)
     [found] = [
-        variant
-        for variant in VARIANTS
-        if (variant.database, variant.pool, variant.driver) == (database, pool, driver)
-        and not variant.migrate_service
+        each
+        for each in VARIANTS
+        if (each.database, each.pool, each.driver, each.migrate_service) == answers
     ]
     return found
 

@@ -20,12 +20,14 @@ START_SECONDS = 30
 # Variables that a shell may have for something else.
 FOREIGN = (
     "DEBUG",
+    "FORWARDED_ALLOW_IPS",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONPATH",
     "SSL_CERT_FILE",
     "VIRTUAL_ENV",
+    "WEB_CONCURRENCY",
 )
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import httpx2
 
 from lab.commands import run
-from lab.containers import docker
+from lab.containers import docker, postgres_container
 from lab.servers import free_port
-from lab.waiting import wait_until
 
 WAIT_SECONDS = 90
 # What a stack reads from `.env` must not come from the person's environment.
 SETTINGS = re.compile(
-    r"COMPOSE_|NEON_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$|LOG_|OTEL_"
+    r"COMPOSE_|NEON_|SUPABASE_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$|LOG_|OTEL_"
+    r"|FORWARDED_ALLOW_IPS$|WEB_CONCURRENCY$"
 )
 NEVER_STARTED = "0001-01-01T00:00:00Z"
 DETACHED = ("--detach", "--wait")
@@ -187,16 +187,6 @@ def running_stack(folder: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def docker_network(name: str) -> Iterator[str]:
-    """Create a network of that name, and remove it at the end."""
-    docker("network", "create", name)
-    try:
-        yield name
-    finally:
-        docker("network", "rm", name, check=False)
-
-
-@contextmanager
 def neon_stand_in(network: str, password: str) -> Iterator[tuple[str, str]]:
     """Run a plain Postgres as `NETWORK-pooler` and as `NETWORK`, on that network.
 
@@ -204,20 +194,7 @@ def neon_stand_in(network: str, password: str) -> Iterator[tuple[str, str]]:
     """
     hosts = (f"{network}-pooler", network)
     aliases = [f"--network-alias={host}" for host in hosts]
-    account = {
-        "POSTGRES_USER": "app",
-        "POSTGRES_PASSWORD": password,
-        "POSTGRES_DB": "app",
-    }
-    variables = [f"--env={variable}={value}" for variable, value in account.items()]
-    options = ("--detach", f"--name={network}", f"--network={network}")
-    try:
-        docker("run", *options, *aliases, *variables, "postgres:17")
-        check = ("exec", network, "pg_isready", "-h", "127.0.0.1", "-U", "app")
-        wait_until(
-            lambda: docker(*check, check=False).returncode == 0, "a hosted Postgres"
-        )
+    options = (f"--network={network}", *aliases)
+    with postgres_container(network, *options, password=password):
         pooled, direct = (f"postgresql://app:{password}@{host}/app" for host in hosts)
         yield pooled, direct
-    finally:
-        docker("rm", "--force", "--volumes", network, check=False)

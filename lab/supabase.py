@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from lab.containers import docker
+from lab.containers import docker, postgres_container
 from lab.pgbouncers import IMAGE
 from lab.waiting import wait_until
 
@@ -80,23 +80,22 @@ def supabase_look_alike(network: str, password: str) -> Iterator[tuple[str, str]
     Yields the URLs of the transaction pooler and of the session pooler.
     """
     server, pooler = f"{network}-server", f"{network}-pooler"
-    run = ("run", "--detach", f"--network={network}")
-    with tempfile.TemporaryDirectory() as name:
+    place = (f"--network={network}", f"--network-alias={DIRECT_HOST}")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        postgres_container(server, *place, user="postgres", password=password),
+    ):
         folder = Path(name)
         configure(folder, password)
         try:
             docker(
-                *(*run, f"--name={server}", f"--network-alias={DIRECT_HOST}"),
-                *(f"--env=POSTGRES_PASSWORD={password}", "postgres:17"),
-            )
-            docker(
-                *(*run, f"--name={pooler}", f"--network-alias={POOLER_HOST}"),
-                *(f"--volume={folder}:/conf:ro", "--entrypoint=sh"),
-                *(IMAGE, "-c", BOTH_MODES),
+                *("run", "--detach", f"--name={pooler}", f"--network={network}"),
+                *(f"--network-alias={POOLER_HOST}", f"--volume={folder}:/conf:ro"),
+                *("--entrypoint=sh", IMAGE, "-c", BOTH_MODES),
             )
             urls = pooler_url("transaction", password), pooler_url("session", password)
             for url in urls:
                 wait_until(partial(takes, network, url), "a Supabase look-alike")
             yield urls
         finally:
-            docker("rm", "--force", "--volumes", server, pooler, check=False)
+            docker("rm", "--force", pooler, check=False)

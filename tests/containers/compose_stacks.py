@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lab.containers import docker_network
 from lab.copies import working_copy
 from lab.pairs import covering_variants
 from lab.projects import Bakery
-from lab.stacks import Stack, docker_network, neon_stand_in, running_stack
+from lab.stacks import Stack, neon_stand_in, running_stack
 from lab.supabase import supabase_look_alike
 from lab.variants import CHOICES, FACTS, VARIANTS, Variant, in_turn
 

@@ -14,9 +14,9 @@ from itertools import combinations, product
 import psycopg
 import pytest
 
-from lab.containers import docker
+from lab.containers import docker, docker_network
 from lab.pairs import each_answer, pairs_of_all
-from lab.stacks import Stack, docker_network
+from lab.stacks import Stack
 from lab.supabase import POOLER_USER, supabase_look_alike, takes
 from lab.variants import CHOICES, VARIANTS, Variant
 from lab.waiting import wait_until

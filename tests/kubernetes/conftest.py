@@ -21,11 +21,11 @@ def make_site(bake: Bakery) -> Iterator[MakeSite]:
     """Return a function that makes a cluster for a variant, with its database."""
     with ExitStack() as cleanup:
 
-        def make(variant: Variant, name: str, *settings: str) -> Site:
+        def make(variant: Variant, name: str) -> Site:
             slug = f"{name}-{os.getpid()}"
             project = bake(replace(variant, kubernetes=True), project_slug=slug)
             folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
             folder.chmod(0o755)
-            return cleanup.enter_context(site(project, folder, *settings))
+            return cleanup.enter_context(site(project, folder))
 
         yield make

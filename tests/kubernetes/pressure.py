@@ -13,7 +13,6 @@ from lab.clients import NO_TLS, OTHERS
 from lab.containers import docker
 from lab.kubelets import Pod
 from lab.manifests import built, named
-from lab.variants import VARIANTS, Variant
 from tests.kubernetes.releases import Site
 
 POOL = 10  # Connections of a pod, as rendered.
@@ -22,16 +21,6 @@ CLIENT_BACKENDS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
-
-
-def chosen(database: str, pool: str, driver: str) -> Variant:
-    """Return the variant that migrates in a Job."""
-    answers = (database, pool, driver, True)
-    return next(
-        each
-        for each in VARIANTS
-        if (each.database, each.pool, each.driver, each.migrate_service) == answers
-    )
 
 
 class Peak:

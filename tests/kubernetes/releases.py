@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.clients import Load, Record, load
+from lab.clients import Load, Record, load, refuse_at_commit
 from lab.clusters import Cluster, cluster, postgres
 from lab.commands import run
 from lab.containers import docker
@@ -120,6 +120,14 @@ class Site:
         return done.stdout + done.stderr
 
 
+def three_replicas(site: Site) -> Site:
+    """Install the service as its README says, and run three replicas."""
+    site.install()
+    site.cluster.deployments["api"].scale(REPLICAS)
+    refuse_at_commit(site.database)
+    return site
+
+
 @contextmanager
 def busy(site: Site) -> Iterator[Load]:
     """Let clients work, each request on a connection of its own.
@@ -153,11 +161,11 @@ def stopped_well(pods: list[Pod]) -> bool:
 
 
 @contextmanager
-def site(project: Project, folder: Path, *settings: str) -> Iterator[Site]:
+def site(project: Project, folder: Path) -> Iterator[Site]:
     """Run a cluster and a server for a project, and remove their images at the end.
 
-    `settings` go to the server. The pods of a rollout follow each other faster than the
-    manifests say; everything else is as rendered.
+    The pods of a rollout follow each other faster than the manifests say; everything else
+    is as rendered.
     """
     slug = str(project.answers["project_slug"])
     path = working_copy(project, folder)
@@ -171,7 +179,7 @@ def site(project: Project, folder: Path, *settings: str) -> Iterator[Site]:
     tools.mkdir()
     with (
         cluster(slug) as running,
-        postgres(slug, version, *settings) as address,
+        postgres(slug, version) as address,
         kubectl(running, tools) as (commands, environment),
     ):
         running.node.hosts[SERVER] = address

@@ -8,13 +8,20 @@ import time
 import httpx2
 import pytest
 
-from lab.clients import REST_SECONDS, refuse_at_commit
+from lab.clients import REST_SECONDS
 from lab.copies import replace_once
 from lab.kubelets import HEARD_SECONDS
+from lab.prepared import chosen
 from lab.waiting import wait_until
 from tests.kubernetes.conftest import MakeSite
-from tests.kubernetes.pressure import chosen
-from tests.kubernetes.releases import CLIENTS, REPLICAS, Site, busy, line
+from tests.kubernetes.releases import (
+    CLIENTS,
+    REPLICAS,
+    Site,
+    busy,
+    line,
+    three_replicas,
+)
 
 pytestmark = [pytest.mark.everything, pytest.mark.usefixtures("docker_engine")]
 
@@ -23,12 +30,9 @@ NODE_SECONDS = 5  # Until the cluster gives a silent node up; Kubernetes takes 5
 
 @pytest.fixture(scope="module")
 def site(make_site: MakeSite) -> Site:
-    """Install the service as its README says, and run three replicas."""
-    site = make_site(chosen("postgres", "queuepool", "asyncpg"), "failures")
-    site.install()
-    site.cluster.deployments["api"].scale(REPLICAS)
-    refuse_at_commit(site.database)
-    return site
+    """The service on a cluster of this file's."""
+    variant = chosen("postgres", "queuepool", "asyncpg", migrate_service=True)
+    return three_replicas(make_site(variant, "failures"))
 
 
 def test_failing_migration(site: Site, report: list[str]) -> None:

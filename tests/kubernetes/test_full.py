@@ -9,6 +9,7 @@ import asyncio
 import pytest
 
 from lab.clients import told
+from lab.prepared import chosen
 from lab.symptoms import tables_locked
 from lab.waiting import wait_until
 from tests.kubernetes.conftest import MakeSite
@@ -16,7 +17,6 @@ from tests.kubernetes.pressure import (
     POOL,
     Peak,
     ask,
-    chosen,
     in_thread,
     megabytes_used,
     migrate_again,
@@ -31,7 +31,8 @@ COMPUTED = PODS * (POOL + 1) + 2  # The readiness probes' and those of the migra
 
 
 def test_direct(make_site: MakeSite, report: list[str]) -> None:
-    site = make_site(chosen("postgres", "queuepool", "psycopg"), "full-direct")
+    variant = chosen("postgres", "queuepool", "psycopg", migrate_service=True)
+    site = make_site(variant, "full-direct")
     site.install()
     api = site.cluster.deployments["api"]
     api.scale(PODS)

@@ -10,13 +10,13 @@ import pytest
 
 from lab.clients import load, refuse_at_commit, told
 from lab.copies import replace_once
+from lab.prepared import chosen
 from lab.symptoms import tables_locked
 from lab.waiting import wait_until
 from tests.kubernetes.conftest import MakeSite
 from tests.kubernetes.pressure import (
     POOL,
     Peak,
-    chosen,
     in_thread,
     megabytes_used,
     migrate_again,
@@ -38,7 +38,8 @@ COMPUTED = BOUNCERS * 20 + 2
 @pytest.fixture(scope="module")
 def site(make_site: MakeSite) -> Site:
     """Install the service as its README says."""
-    site = make_site(chosen("pgbouncer", "queuepool", "psycopg"), "bouncers")
+    variant = chosen("pgbouncer", "queuepool", "psycopg", migrate_service=True)
+    site = make_site(variant, "bouncers")
     settings = site.folder / "kubernetes" / "settings.env"
     replace_once(settings, "RECYCLE=60", f"RECYCLE={RECYCLE_SECONDS}")
     bouncer = site.folder / "kubernetes" / "pgbouncer.yaml"

@@ -8,11 +8,17 @@ import time
 
 import pytest
 
-from lab.clients import refuse_at_commit
 from lab.copies import replace_once
+from lab.prepared import chosen
 from tests.kubernetes.conftest import MakeSite
-from tests.kubernetes.pressure import chosen
-from tests.kubernetes.releases import REPLICAS, Site, busy, images, line, stopped_well
+from tests.kubernetes.releases import (
+    Site,
+    busy,
+    images,
+    line,
+    stopped_well,
+    three_replicas,
+)
 
 pytestmark = [pytest.mark.everything, pytest.mark.usefixtures("docker_engine")]
 
@@ -29,12 +35,9 @@ FOUND, MISSING = "to_regclass('alembic_version')", "to_regclass('nothing')"
 
 @pytest.fixture(scope="module")
 def site(make_site: MakeSite) -> Site:
-    """Install the service as its README says, and run three replicas."""
-    site = make_site(chosen("postgres", "queuepool", "asyncpg"), "rollouts")
-    site.install()
-    site.cluster.deployments["api"].scale(REPLICAS)
-    refuse_at_commit(site.database)
-    return site
+    """The service on a cluster of this file's."""
+    variant = chosen("postgres", "queuepool", "asyncpg", migrate_service=True)
+    return three_replicas(make_site(variant, "rollouts"))
 
 
 def test_releases(site: Site, report: list[str]) -> None:
