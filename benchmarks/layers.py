@@ -33,13 +33,19 @@ def cpu_per_request(service: RunningService, path: str, seconds: int) -> float:
     return float(1000 * used / found.succeeded)
 
 
-def main() -> None:
-    """Measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def read_options(about: str | None) -> argparse.Namespace:
+    """Read how many rounds there are, and the seconds of a turn; needs wrk."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="of each turn")
     options = parser.parse_args()
     require_wrk()
+    return options
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    options = read_options(__doc__)
     [variant] = [v for v in MEASURED if v.id == "postgres-queuepool-asyncpg-migrate"]
     with laboratory() as lab:
         router = f"{ROUTER}\napp.include_router(layers.router)"

@@ -1,12 +1,10 @@
 """What it costs to watch a service: its log, its traces and its metrics."""
 
-import argparse
 from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.document import publish, table
-from benchmarks.layers import CLIENTS, cpu_per_request
-from benchmarks.load import require_wrk
+from benchmarks.layers import CLIENTS, cpu_per_request, read_options
 from benchmarks.subjects import MEASURED, laboratory
 from lab.otlp import otlp_receiver
 from lab.services import running_service
@@ -17,11 +15,7 @@ PATH = "/users/"
 
 def main() -> None:
     """Measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=2, help="of each turn")
-    options = parser.parse_args()
-    require_wrk()
+    options = read_options(__doc__)
     [variant] = [v for v in MEASURED if v.id == "postgres-queuepool-asyncpg-migrate"]
     with laboratory() as lab, otlp_receiver() as receiver, ExitStack() as stack:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
