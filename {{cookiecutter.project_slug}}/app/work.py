@@ -20,9 +20,12 @@ def begin_request(scope: Scope, send: Send) -> Send:
     Its id is the X-Request-ID that a proxy has sent, or a new one. Returns a `send` that
     answers with it.
     """
+    state = scope.setdefault("state", {})
+    if "request_id" in state:  # A mounted application is part of the same request.
+        return send
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
     request_id = given if ACCEPTED_ID.fullmatch(given) else uuid4().hex
-    scope.setdefault("state", {})["request_id"] = request_id
+    state["request_id"] = request_id
     request.set(scope)
 
     async def send_with_id(message: Message) -> None:

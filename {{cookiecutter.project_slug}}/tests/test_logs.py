@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from httpx2 import AsyncClient
+from httpx2 import ASGITransport, AsyncClient
 from opentelemetry import trace
 
+from app.errors import Application
 from app.logs import configure_logs
 from app.work import begin_request
 
@@ -96,6 +97,16 @@ async def test_id_is_answered(offline_client: AsyncClient) -> None:
     for path in ("/health/live", "/users"):
         response = await offline_client.get(path, headers={"X-Request-ID": "abc-1"})
         assert response.headers["x-request-id"] == "abc-1"
+
+
+async def test_mounted_application_is_part_of_the_request() -> None:
+    outer = Application()
+    outer.mount("/inner", Application())
+    transport = ASGITransport(outer)
+    async with AsyncClient(transport=transport, base_url="http://test") as client:
+        response = await client.get("/inner/none")
+
+    assert len(response.headers.get_list("x-request-id")) == 1
 
 
 @pytest.mark.parametrize("given", ["", "two words", "a\tb", '"', "é", "a" * 101])
