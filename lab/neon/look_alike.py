@@ -353,6 +353,13 @@ class NeonService:
         completed = docker("logs", self.container)
         return completed.stdout + completed.stderr
 
+    def tracebacks(self) -> str:
+        """Return what the API wrote of errors that nothing has answered."""
+        found = re.findall(
+            r"^Traceback.*?^\S.*?$", self.log(), re.MULTILINE | re.DOTALL
+        )
+        return "\n".join(found)
+
     def client(self) -> httpx2.Client:
         """Return an HTTP client of the API."""
         return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)

@@ -216,8 +216,9 @@ def test_every_answer_around_a_suspension_is_a_success_or_503(
     service: NeonService, suspensions: dict[Variant, Suspensions]
 ) -> None:
     answers = suspensions[service.variant].answers
+    statuses = {answer.status for answer in answers}
 
-    assert {answer.status for answer in answers} <= {200, 201, 503}
+    assert statuses <= {200, 201, 503}, service.tracebacks()
     refused = [answer for answer in answers if answer.status == 503]
     assert {answer.retry_after for answer in refused} == {"5"}
     assert max(answer.seconds for answer in refused) < FAST_SECONDS
