@@ -18,10 +18,7 @@ from lab.servers import free_port
 
 WAIT_SECONDS = 90
 # What a stack reads from `.env` must not come from the person's environment.
-SETTINGS = re.compile(
-    r"COMPOSE_|NEON_|SUPABASE_|DATABASE_URL|POSTGRES_|DB_|API_PORT$|DEBUG$|LOG_|OTEL_"
-    r"|FORWARDED_ALLOW_IPS$|WEB_CONCURRENCY$"
-)
+SETTINGS = re.compile(r"COMPOSE_|NEON_|SUPABASE_|POSTGRES_|DB_PORT$|API_PORT$")
 NEVER_STARTED = "0001-01-01T00:00:00Z"
 DETACHED = ("--detach", "--wait")
 

@@ -53,7 +53,6 @@ PLACES = {
         "app/core/endpoint.py",
         "app/core/pool.py",
         "app/telemetry.py",
-        "docker-compose.yml",
         "kubernetes/pgbouncer.yaml",
         "kubernetes/settings.env",
         "tests/test_database.py",

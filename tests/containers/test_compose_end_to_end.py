@@ -229,7 +229,8 @@ def test_two_stacks_side_by_side(make_stack: MakeStack) -> None:
     stop_api(one)
 
 
-def test_a_dollar_survives_in_single_quotes(make_stack: MakeStack) -> None:
+def test_settings_reach_the_container_unchanged(make_stack: MakeStack) -> None:
+    """A dollar in single quotes, and a setting that the Compose file does not know."""
     stack = make_stack(first_with(COVERING, database="neon"))
     quoted = "postgresql://app:a$$b$HOME${c}d$@host/app"
     example = (stack.folder / ".env.example").read_text(encoding="utf-8")
@@ -241,6 +242,8 @@ def test_a_dollar_survives_in_single_quotes(make_stack: MakeStack) -> None:
     assert stack.variable("DATABASE_URL") == quoted
     stack.configure(NEON_POOLED_URL=quoted, NEON_DIRECT_URL="'x'")
     assert stack.variable("DATABASE_URL") != quoted
+    (stack.folder / "settings.env").write_text("CORS_ORIGINS=https://a,https://b\n")
+    assert stack.variable("CORS_ORIGINS") == "https://a,https://b"
 
 
 def test_the_pooler_of_supabase_asks_for_the_project() -> None:

@@ -138,6 +138,9 @@ BREAKS = {
     "debug": Break(
         "settings", "neon", True, put("api", "environment", "DEBUG", value="true")
     ),
+    "every-secret": Break(
+        "settings", "neon", True, put("api", "env_file", 0, value=".env")
+    ),
     "fixed-password": Break(
         "password",
         "postgres",

@@ -49,7 +49,7 @@ def runtime_images(bake: Bakery) -> Callable[[str], str]:
 
 def litter(folder: Path) -> None:
     """Leave what a person's work leaves in a project: secrets, caches, an environment."""
-    for name in (".env", ".env.local"):
+    for name in (".env", ".env.local", "settings.env"):
         (folder / name).write_text(f"POSTGRES_PASSWORD={MARK}\n")
     for name in ("app/__pycache__/main.cpython-313.pyc", ".venv/bin/gcc"):
         (folder / name).parent.mkdir(parents=True)
