@@ -116,7 +116,7 @@ EDITS = [
         Edit("branches: [main]", "branches: [main, ours]"),
         Edit("timeout-minutes: 15\n    services", "timeout-minutes: 20\n    services"),
     ),
-    Both(".gitignore", Edit("", "ours/\n"), Edit(".env\n", ".env\n.envrc\n")),
+    Both(".gitignore", Edit("", "ours/\n"), Edit(".venv/\n", ".venv/\n.envrc\n")),
 ]
 
 
