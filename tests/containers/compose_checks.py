@@ -104,7 +104,9 @@ def check_services(stack: Stack) -> None:
     if stack.variant.database == "pgbouncer":
         expected.add("pgbouncer")
     assert set(stack.services) == expected
-    assert set(stack.test["services"]) == {"test", "db"}
+    assert set(stack.test["services"]) == {"test", "test-db"}
+    # COMPOSE_PROJECT_NAME makes one project of both files.
+    assert not set(stack.test["services"]) & set(stack.services)
 
 
 def check_images(stack: Stack) -> None:
@@ -117,7 +119,7 @@ def check_images(stack: Stack) -> None:
     assert test["test"]["build"] == {"context": ".", "target": "testing"}
     assert "image" not in test["test"]
     image = f"postgres:{stack.variant.postgres_version}"
-    assert test["db"]["image"] == image
+    assert test["test-db"]["image"] == image
     if stack.variant.local_database:
         assert stack.services["db"]["image"] == image
     if stack.variant.database == "pgbouncer":
@@ -147,7 +149,7 @@ def check_order(stack: Stack) -> None:
         "depends_on" not in service or service["depends_on"]
         for service in stack.services.values()
     )
-    assert stack.test["services"]["test"]["depends_on"] == {"db": HEALTHY}
+    assert stack.test["services"]["test"]["depends_on"] == {"test-db": HEALTHY}
 
 
 def check_profiles(stack: Stack) -> None:
@@ -196,7 +198,7 @@ def check_urls(stack: Stack) -> None:
 
 
 def check_test_url(stack: Stack) -> None:
-    test, db = stack.test["services"]["test"], stack.test["services"]["db"]
+    test, db = stack.test["services"]["test"], stack.test["services"]["test-db"]
     assert set(test["environment"]) == {"TEST_DATABASE_URL"}
     url = urlsplit(test["environment"]["TEST_DATABASE_URL"])
     assert db["environment"] == {
@@ -204,7 +206,7 @@ def check_test_url(stack: Stack) -> None:
         "POSTGRES_PASSWORD": url.password,
         "POSTGRES_DB": url.path.removeprefix("/"),
     }
-    assert (url.hostname, url.port) == ("db", DIRECT_PORT)
+    assert (url.hostname, url.port) == ("test-db", DIRECT_PORT)
     assert url.path == "/test"
 
 
@@ -264,7 +266,7 @@ def check_volumes(stack: Stack) -> None:
         {"db-data": None} if stack.variant.local_database else {}
     )
     assert "volumes" not in stack.test
-    assert stack.test["services"]["db"]["tmpfs"] == [path]
+    assert stack.test["services"]["test-db"]["tmpfs"] == [path]
     services = stack.test["services"].values()
     assert not any("volumes" in service for service in services)
 
@@ -292,7 +294,7 @@ def check_health(stack: Stack) -> None:
             *ports[name],
             *("-U", "app", "-d", "app"),
         ]
-    test = stack.test["services"]["db"]["healthcheck"]["test"]
+    test = stack.test["services"]["test-db"]["healthcheck"]["test"]
     assert test == [
         *("CMD", "pg_isready", "-h", "127.0.0.1"),
         *("-U", "test", "-d", "test"),

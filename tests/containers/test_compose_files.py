@@ -132,7 +132,7 @@ BREAKS = {
         "postgres",
         True,
         lambda stack: stack.test["services"]["test"]["environment"].update(
-            TEST_DATABASE_URL="postgresql://test:test@db:5432/app"
+            TEST_DATABASE_URL="postgresql://test:test@test-db:5432/app"
         ),
     ),
     "debug": Break(
