@@ -26,9 +26,10 @@ DETACHED = ("--detach", "--wait")
 class Stack:
     """A project under Docker Compose, with ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use the project in `folder`, which gets a `.env`."""
+    def __init__(self, folder: Path, name: str) -> None:
+        """Use the project in `folder`, which gets a `.env`, under a name of its own."""
         self.folder = folder
+        self.name = name
         self.api_port = free_port()
         self.db_port = free_port()
 
@@ -73,7 +74,7 @@ class Stack:
     def configure(self, **settings: str | None) -> None:
         """Copy `.env.example` to `.env` as the README says, then change settings.
 
-        The ports become the stack's own. None removes a setting.
+        The name and the ports become the stack's own. None removes a setting.
         """
         self.command("cp", ".env.example", ".env")
         path = self.folder / ".env"
@@ -82,6 +83,8 @@ class Stack:
             ports["DB_PORT"] = str(self.db_port)
         for name, value in {**ports, **settings}.items():
             replace_setting(path, name, value)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"COMPOSE_PROJECT_NAME={self.name}\n")
 
     def start(self) -> None:
         """Run the README's commands after `configure`."""
@@ -173,9 +176,9 @@ def replace_setting(path: Path, name: str, value: str | None) -> None:
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
+def running_stack(folder: Path, name: str) -> Iterator[Stack]:
     """Return the stack of a project, and remove what it started at the end."""
-    stack = Stack(folder)
+    stack = Stack(folder, name)
     try:
         yield stack
     finally:

@@ -237,14 +237,20 @@ class Trial:
 class NeonService:
     """A rendered service with the Compose files it came with, and its endpoint."""
 
-    def __init__(self, project: Project, endpoint: Endpoint, folder: Path) -> None:
-        """Write `.env` as `.env.example` says, and override files into `folder`."""
+    def __init__(
+        self, name: str, project: Project, endpoint: Endpoint, folder: Path
+    ) -> None:
+        """Write `.env` as `.env.example` says, and override files into `folder`.
+
+        `name` is that of the Compose project.
+        """
         assert project.variant is not None
         self.project = project
         self.variant = project.variant
         self.endpoint = endpoint
         self.slug = str(project.answers["project_slug"])
-        self.container = f"{self.slug}-api-1"
+        self.name = name
+        self.container = f"{name}-api-1"
         self.port = free_port()
         self.pooled_url = connection_string(POOLED_HOST)
         self.direct_url = connection_string(DIRECT_HOST)
@@ -307,7 +313,7 @@ class NeonService:
         files = [self.network, self.trust] if files is None else files
         completed = docker(
             *("compose", "--project-directory", str(self.project.path)),
-            *("--project-name", name or self.slug),
+            *("--project-name", name or self.name),
             *("--file", str(self.project.path / "docker-compose.yml")),
             *(part for file in files for part in ("--file", str(file))),
             *arguments,
@@ -323,7 +329,7 @@ class NeonService:
         if not self.variant.migrate_service:
             self.compose("run", "--rm", "api", "alembic", "upgrade", "head")
         self.compose("up", "--build", "--detach")
-        wait_until(self.is_healthy, f"{self.slug} is healthy", START_SECONDS)
+        wait_until(self.is_healthy, f"{self.name} is healthy", START_SECONDS)
         self.contacts_at_start = self.endpoint.contacts()[contacts:]
         self.logins_at_start = self.endpoint.pooler_logins() - logins
 
@@ -331,7 +337,7 @@ class NeonService:
         """Start the API again, with less time between its health checks."""
         files = [self.network, self.trust, self.clock]
         self.compose("up", "--detach", "--no-deps", "api", files=files)
-        wait_until(self.is_healthy, f"{self.slug} is healthy", START_SECONDS)
+        wait_until(self.is_healthy, f"{self.name} is healthy", START_SECONDS)
 
     def stop(self) -> None:
         """Delete the containers, the network and the images."""
@@ -394,7 +400,7 @@ class NeonService:
     @contextmanager
     def second_api(self, path: str) -> Iterator[str]:
         """Start another API whose health check asks for `path`; yield its container."""
-        name = f"{self.slug}-control"
+        name = f"{self.name}-control"
         probe = (
             "import urllib.request as r;"
             f" r.urlopen('http://127.0.0.1:8000{path}', timeout=3)"
@@ -403,7 +409,7 @@ class NeonService:
         control.write_text(
             "services:\n"
             "  api:\n"
-            f"    image: {self.slug}-api\n"
+            f"    image: {self.name}-api\n"
             "    ports: !reset []\n"
             f"    healthcheck: {json.dumps({'test': ['CMD', 'python', '-c', probe]})}\n"
         )

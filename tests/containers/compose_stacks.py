@@ -14,8 +14,8 @@ from lab.stacks import Stack, neon_stand_in, running_stack
 from lab.supabase import supabase_look_alike
 from lab.variants import CHOICES, FACTS, VARIANTS, Variant, in_turn
 
-# The tests of this file share one slug, so that Docker builds once for each driver and
-# each Python.
+# Of the stacks and images of this process. The services have one slug, so that Docker
+# installs their packages once for each driver and each Python.
 NAME = f"compose-suite-{os.getpid()}"
 QUESTIONS = ("database", "pool", "driver", "migrate_service")
 COVERING = in_turn(covering_variants(VARIANTS, QUESTIONS))
@@ -37,7 +37,7 @@ def configured_stack(
 ) -> Iterator[Stack]:
     """Render a variant, copy it, and fill in its `.env`; remove its stack at the end."""
     with ExitStack() as cleanup:
-        folder = cleanup.enter_context(rendered(bake, variant, name))
+        folder = cleanup.enter_context(rendered(bake, variant))
         if names := FACTS[variant.database]["fill_in"]:
             network = cleanup.enter_context(docker_network(f"{name}-hosted"))
             hosted = HOSTED[variant.database](network, DOLLAR_PASSWORD)
@@ -46,17 +46,16 @@ def configured_stack(
             settings = {**filled, **settings}
             override = f"networks: {{default: {{name: {network}, external: true}}}}\n"
             (folder / "docker-compose.override.yml").write_text(override)
-        stack = cleanup.enter_context(running_stack(folder))
+        stack = cleanup.enter_context(running_stack(folder, name))
         stack.configure(**settings)
         yield stack
 
 
 @contextmanager
-def rendered(bake: Bakery, variant: Variant, name: str = NAME) -> Iterator[Path]:
-    """Render a variant under a name, and return a copy that a test may change."""
-    project = bake(variant, project_slug=name)
+def rendered(bake: Bakery, variant: Variant) -> Iterator[Path]:
+    """Render a variant, and return a copy that a test may change."""
     with tempfile.TemporaryDirectory() as folder:
-        yield working_copy(project, Path(folder))
+        yield working_copy(bake(variant), Path(folder))
 
 
 def first_with(variants: list[Variant], **answers: object) -> Variant:

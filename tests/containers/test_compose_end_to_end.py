@@ -8,7 +8,6 @@ Postgres, for its look-alike has tests of its own, and Supabase by its look-alik
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from itertools import combinations, product
 
 import psycopg
@@ -74,28 +73,19 @@ TEST_COMMAND = (
 )
 
 
-@pytest.fixture
-def run_tests() -> Iterator[Callable[[Stack], subprocess.CompletedProcess[str]]]:
-    """Return a function that runs a project's tests with the README's command."""
-    stacks: list[Stack] = []
-
-    def run(stack: Stack) -> subprocess.CompletedProcess[str]:
-        stacks.append(stack)
-        readme = (stack.folder / "README.md").read_text(encoding="utf-8")
-        assert f"\ndocker compose {' '.join(TEST_COMMAND)}\n" in readme
+def run_tests(stack: Stack) -> subprocess.CompletedProcess[str]:
+    """Run a project's tests with the README's command, and remove their containers."""
+    readme = (stack.folder / "README.md").read_text(encoding="utf-8")
+    assert f"\ndocker compose {' '.join(TEST_COMMAND)}\n" in readme
+    try:
         return stack.compose(*TEST_COMMAND, check=False)
-
-    yield run
-    for stack in stacks:
+    finally:
         stack.compose("-f", "docker-compose.test.yml", "down", "--volumes")
 
 
 @pytest.mark.parametrize("variant", COVERING, ids=str)
 def test_life_of_a_stack(
-    make_stack: MakeStack,
-    run_tests: Callable[[Stack], subprocess.CompletedProcess[str]],
-    variant: Variant,
-    report: list[str],
+    make_stack: MakeStack, variant: Variant, report: list[str]
 ) -> None:
     password = {"POSTGRES_PASSWORD": PASSWORD} if variant.local_database else {}
     stack = make_stack(variant, **password)
@@ -110,7 +100,9 @@ def test_life_of_a_stack(
         assert_migrated_before_start(stack)
     users = stack.create_users("ada", "bob", "cy")
     assert stack.users() == users
+    volumes_before = volumes(NAME)
     tests = assert_tests_pass(run_tests(stack))
+    assert volumes(NAME) == volumes_before
     assert stack.users() == users
     kept = ""
     if variant in ENDED:
@@ -128,7 +120,6 @@ def assert_tests_pass(tested: subprocess.CompletedProcess[str]) -> str:
     """Check a run of the project's tests; return how many there were."""
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert " passed" in tested.stdout
-    assert volumes(f"{NAME}-test") == []
     return tested.stdout.rpartition(" passed")[0].split()[-1]
 
 
@@ -191,7 +182,6 @@ def test_without_the_profile_a_command_migrates(make_stack: MakeStack) -> None:
 
 def test_a_broken_test_ends_with_pytests_exit_code(
     make_stack: MakeStack,
-    run_tests: Callable[[Stack], subprocess.CompletedProcess[str]],
 ) -> None:
     stack = make_stack(first_with(COVERING, database="postgres"))
     shutil.rmtree(stack.folder / "tests")

@@ -16,6 +16,7 @@ from tests.containers.compose_stacks import (
     COVERING,
     FAILURE,
     MIGRATING,
+    NAME,
     UPGRADE,
     MakeStack,
     first_with,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("docker_engine", "remove_images")
 def test_missing_settings_are_named(bake: Bakery) -> None:
     for variant in COVERING:
         with rendered(bake, variant) as folder:
-            checked = Stack(folder).compose("config", "--quiet", check=False)
+            checked = Stack(folder, NAME).compose("config", "--quiet", check=False)
 
         # Compose names one of those that are missing, not always the same one.
         missing = FACTS[variant.database]["fill_in"] or ["POSTGRES_PASSWORD"]

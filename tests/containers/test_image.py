@@ -129,7 +129,7 @@ def test_an_image_says_what_it_is(bake: Bakery) -> None:
         docker("build", *arguments, f"--tag={NAME}-labelled", str(folder))
     inspected = docker("image", "inspect", f"{NAME}-labelled").stdout
     labels = json.loads(inspected)[0]["Config"]["Labels"]
-    expected = {"title": NAME, "revision": "4f1c"}
+    expected = {"title": "my-service", "revision": "4f1c"}
     ours = {f"org.opencontainers.image.{name}": expected[name] for name in expected}
     assert ours.items() <= labels.items()
 
@@ -150,7 +150,7 @@ def test_a_secret_in_a_layer_is_found(compress: Callable[[bytes], bytes]) -> Non
 
 def test_the_image_follows_a_lock_file(bake: Bakery) -> None:
     with rendered(bake, IMAGED[DRIVERS[0]]) as folder:
-        stack = Stack(folder)
+        stack = Stack(folder, NAME)
         stack.command("uv", "lock", "--quiet", "--upgrade-package", "alembic==1.18.0")
         build = ("docker", "build", "--target=runtime", f"--tag={NAME}-locked", ".")
 

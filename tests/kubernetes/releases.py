@@ -164,7 +164,8 @@ def stopped_well(pods: list[Pod]) -> bool:
 def site(project: Project, folder: Path) -> Iterator[Site]:
     """Run a cluster and a server for a project, and remove their images at the end.
 
-    The pods of a rollout follow each other faster than the manifests say; everything else
+    The pods of a rollout follow each other faster than the manifests say, and the package
+    has one name for every site, so that Docker installs its packages once. Everything else
     is as rendered.
     """
     slug = str(project.answers["project_slug"])
@@ -174,6 +175,7 @@ def site(project: Project, folder: Path) -> Iterator[Site]:
         "minReadySeconds: 35",
         f"minReadySeconds: {MIN_READY_SECONDS}",
     )
+    replace_once(path / "pyproject.toml", f'name = "{slug}"', 'name = "my-service"')
     version = str(project.answers["postgres_version"])
     tools = folder / "bin"
     tools.mkdir()

@@ -48,13 +48,12 @@ def say(table: Report, variant: Variant, line: str) -> None:
 def make_service(
     bake: Bakery, variant: Variant, folder: Path, certificates: Path
 ) -> NeonService:
-    """Bake a service of its own name, with an endpoint of its own."""
-    slug = f"look-alike-{os.getpid()}-{variant.pool}-{variant.driver}"
-    project = bake.fresh(variant, project_slug=slug)
-    own_folder = folder / slug
+    """Bake a service, with an endpoint of its own."""
+    name = f"look-alike-{os.getpid()}-{variant.pool}-{variant.driver}"
+    own_folder = folder / name
     own_folder.mkdir()
-    endpoint = Endpoint(f"{slug}-neon", certificates, variant.postgres_version)
-    return NeonService(project, endpoint, own_folder)
+    endpoint = Endpoint(f"{name}-neon", certificates, variant.postgres_version)
+    return NeonService(name, bake.fresh(variant), endpoint, own_folder)
 
 
 def start(service: NeonService) -> None:
