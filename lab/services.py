@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from lab.commands import run
 from lab.servers import free_port
 
@@ -62,6 +64,14 @@ class ServiceEnvironment:
             timeout=timeout,
             check=check,
         )
+
+    def check_types(
+        self, project: Path, *paths: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run mypy, which keeps for the next project what it finds of the packages."""
+        with FileLock(self.path / "mypy.lock"):
+            cache = ("--cache-dir", str(self.path / "mypy"))
+            return self.run(project, "mypy", *cache, *paths, check=check)
 
     def run_script(self, script: str, *arguments: str, **variables: str) -> None:
         """Run a Python script that is given as text, with `variables` set."""

@@ -273,9 +273,8 @@ def test_check_takes_other_settings_of_cookiecutter(tmp_path: Path) -> None:
 # The README's recipe
 
 
-@pytest.mark.parametrize(
-    "database", [pytest.param("postgres", marks=pytest.mark.everything), "pgbouncer"]
-)
+@pytest.mark.everything
+@pytest.mark.parametrize("database", ["postgres", "pgbouncer"])
 def test_recipe_of_the_readme(tmp_path: Path, database: str) -> None:
     """The recipe moves a service to Neon, from either database."""
     template = tagged_template(tmp_path / "cookiecutter-fastapi-postgres")

@@ -56,6 +56,7 @@ def test_missing_section_is_named() -> None:
         document.with_section("<!-- one -->\n<!-- /one -->", "three", "new")
 
 
+@pytest.mark.everything
 def test_render_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

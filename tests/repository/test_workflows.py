@@ -71,6 +71,7 @@ def test_fault_of_a_workflow_is_found(name: str, tmp_path: Path) -> None:
     assert rule in faults_of_workflows(tmp_path)
 
 
+@pytest.mark.everything
 def test_another_version_of_an_action_is_found(bake: Bakery, tmp_path: Path) -> None:
     shutil.copytree(bake().path / ".github", tmp_path / ".github")
     workflow = tmp_path / ".github" / "workflows" / "ci.yml"

@@ -146,7 +146,7 @@ def assert_clean(environment: ServiceEnvironment, path: Path) -> None:
     """Run the project's own checks."""
     environment.run(path, "ruff", "format", "--check")
     environment.run(path, "ruff", "check", "--no-fix")
-    environment.run(path, "mypy")
+    environment.check_types(path)
 
 
 def readme_commands(path: Path) -> list[list[str]]:

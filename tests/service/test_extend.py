@@ -38,7 +38,7 @@ def test_setting_and_cors_in_two_processes(
     replace_once(path / "app/core/config.py", last, f"{last}    {setting}\n")
     with (path / "app/main.py").open("a") as main:
         main.write(re.sub("^  ", "", lines, flags=re.MULTILINE))
-    environment.run(path, "mypy", "app")
+    environment.check_types(path, "app")
     environment.run(path, "ruff", "check", "app/core")
 
     log = path.parent / "log"

@@ -65,7 +65,7 @@ def test_examples_under_load(
 ) -> None:
     add_examples(path)
     environment.run(path, "ruff", "check", "app/main.py")
-    environment.run(path, "mypy", "app")
+    environment.check_types(path, "app")
     database = postgres.create_database()
     migrate(path, environment, database)
     limits = httpx2.Limits(max_connections=None)
