@@ -187,7 +187,7 @@ def running_stack(folder: Path, name: str) -> Iterator[Stack]:
 
 
 @contextmanager
-def neon_stand_in(network: str, password: str) -> Iterator[tuple[str, str]]:
+def hosted_stand_in(network: str, password: str) -> Iterator[tuple[str, str]]:
     """Run a plain Postgres as `NETWORK-pooler` and as `NETWORK`, on that network.
 
     Yields the two URLs, which hold the password as it is.

@@ -10,6 +10,7 @@ from comparison import UsageError
 from comparison.sides import PRESETS
 from comparison.yaml_text import read_yaml
 from lab.projects import Bakery
+from lab.variants import CHOICES
 from tests.comparison.comparing import compare, compare_apart
 
 
@@ -29,7 +30,7 @@ from tests.comparison.comparing import compare, compare_apart
         ),
         (
             ["database=neno", "a=b"],
-            "must be one of postgres, neon, supabase, pgbouncer; did you",
+            f"must be one of {', '.join(CHOICES['database'])}; did you mean neon?",
         ),
         (["migrate_service=maybe", "a=b"], "must be true or false"),
         (["project_slug=a/b", "a=b"], "project_slug: must be lower-case"),

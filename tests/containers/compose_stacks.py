@@ -10,7 +10,7 @@ from lab.containers import docker_network
 from lab.copies import working_copy
 from lab.pairs import covering_variants
 from lab.projects import Bakery
-from lab.stacks import Stack, neon_stand_in, running_stack
+from lab.stacks import Stack, hosted_stand_in, running_stack
 from lab.supabase import supabase_look_alike
 from lab.variants import CHOICES, FACTS, VARIANTS, Variant, in_turn
 
@@ -27,7 +27,7 @@ DOLLAR_PASSWORD = "a$$b$HOME${c}d$"  # noqa: S105 (of a container of this file)
 UPGRADE = "def upgrade() -> None:\n"
 FAILURE = "this migration fails on purpose"
 LAST_MESSAGE = "Migrations complete."
-HOSTED = {"neon": neon_stand_in, "supabase": supabase_look_alike}
+LOOK_ALIKES = {"supabase": supabase_look_alike}
 MakeStack = Callable[..., Stack]
 
 
@@ -40,8 +40,8 @@ def configured_stack(
         folder = cleanup.enter_context(rendered(bake, variant))
         if names := FACTS[variant.database]["fill_in"]:
             network = cleanup.enter_context(docker_network(f"{name}-hosted"))
-            hosted = HOSTED[variant.database](network, DOLLAR_PASSWORD)
-            urls = cleanup.enter_context(hosted)
+            play = LOOK_ALIKES.get(variant.database, hosted_stand_in)
+            urls = cleanup.enter_context(play(network, DOLLAR_PASSWORD))
             filled = {key: f"'{url}'" for key, url in zip(names, urls, strict=True)}
             settings = {**filled, **settings}
             override = f"networks: {{default: {{name: {network}, external: true}}}}\n"

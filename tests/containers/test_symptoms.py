@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.databases import EXPECTED
 from lab.pairs import each_answer
 from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.symptoms import Laboratory
 from lab.variants import VARIANTS, Variant
-from tests.containers.wrong_ways import QUOTED, SYMPTOMS, UNMIGRATED, Symptom
+from tests.containers.wrong_ways import SYMPTOMS, UNMIGRATED, Symptom
 
 
 def symptom_cases() -> list[object]:
@@ -70,8 +71,7 @@ def unknown_texts(readme: str, variant: Variant) -> list[str]:
     A row without a literal text, which nobody could search for, counts as one.
     """
     known = {symptom.text for symptom in SYMPTOMS if symptom.shown_by(variant)}
-    if variant.database == "supabase":
-        known |= set(QUOTED)
+    known |= set(EXPECTED[variant.database].quoted)
     unknown = []
     for cell in said_in_rows(readme):
         texts = re.findall("`([^`]+)`", cell)

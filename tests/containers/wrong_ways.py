@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from lab.addresses import ADDRESSES
+from lab.databases import EXPECTED
 from lab.prepared import CACHES_ON, DATABASES, DRIVERS, POOLS
 from lab.servers import Database, free_port
 from lab.services import RunningService
@@ -20,7 +20,7 @@ from lab.symptoms import (
     statuses,
     tables_locked,
 )
-from lab.variants import VARIANTS, Variant
+from lab.variants import ROOT, VARIANTS, Variant
 from lab.waiting import wait_until
 
 UNMIGRATED = [variant for variant in VARIANTS if not variant.migrate_service]
@@ -187,7 +187,7 @@ def may_not_create_tables(lab: Laboratory, variant: Variant) -> str:
 
 
 def pooled_url_for_alembic(lab: Laboratory, variant: Variant) -> str:
-    url = f"{ADDRESSES[variant.database].requests}?sslmode=require"
+    url = f"{EXPECTED[variant.database].requests}?sslmode=require"
     return lab.alembic(variant, UPGRADE, url)
 
 
@@ -210,6 +210,12 @@ class Symptom:
         )
 
 
+def databases_that_name(text: str) -> list[str]:
+    """Return the databases whose part of the README has a text."""
+    folder = ROOT / "templates" / "databases"
+    return [name for name in ALL if text in (folder / f"{name}.j2").read_text()]
+
+
 ASYNCPG = ("asyncpg",)
 PSYCOPG = ("psycopg",)
 POOL_TEXT = "connections were in use for"
@@ -221,7 +227,7 @@ SYMPTOMS = [
     Symptom(
         "remaining connection slots are reserved",
         server_full_for_a_plain_role,
-        ["postgres", "neon"],
+        databases_that_name("remaining connection slots are reserved"),
     ),
     Symptom(
         "no more connections allowed (max_client_conn)", pgbouncer_full, ["pgbouncer"]
@@ -257,20 +263,9 @@ SYMPTOMS = [
     Symptom("canceling statement due to lock timeout", table_in_use, ALL),
     Symptom("run alembic upgrade head", not_migrated, ALL),
     Symptom("permission denied for schema public", may_not_create_tables, ALL),
-    Symptom(
-        "DATABASE_URL_DIRECT names Neon's pooled endpoint",
-        pooled_url_for_alembic,
-        ["neon"],
-    ),
-    Symptom(
-        "names Supabase's transaction pooler", pooled_url_for_alembic, ["supabase"]
+    *(
+        Symptom(expected.refused, pooled_url_for_alembic, [database])
+        for database, expected in EXPECTED.items()
+        if expected.refused
     ),
 ]
-
-# What only the host itself says, and where that is documented.
-QUOTED = {
-    "Max client connections reached": "https://supabase.com/docs/guides/database/connecting-to-postgres/pooling-and-limits",
-    "MaxClientsInSessionMode": "https://github.com/supabase/supavisor/blob/main/lib/supavisor/client_handler.ex",
-    "Tenant or user not found": "https://github.com/supabase/supavisor/blob/main/lib/supavisor/client_handler.ex",
-    "Network is unreachable": "https://supabase.com/docs/guides/platform/ipv4-address",
-}

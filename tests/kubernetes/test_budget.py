@@ -14,6 +14,7 @@ import pytest
 
 from lab.commands import run
 from lab.copies import replace_once, working_copy
+from lab.databases import EXPECTED
 from lab.pairs import each_answer, one_of_each
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment, install
@@ -25,28 +26,6 @@ CHOSEN = [replace(each, kubernetes=True) for each in each_answer("database", "po
 QUEUED = next(v for v in ALL if (v.database, v.pool) == ("pgbouncer", "queuepool"))
 
 Environments = Callable[[str], ServiceEnvironment]
-
-# What the database or the pooler has, made too little by one.
-LITTLE = {
-    "postgres": (TESTS, "MAX_CONNECTIONS = 100", "MAX_CONNECTIONS = 92"),
-    "neon": (TESTS, "MOST_CLIENTS = 10000", "MOST_CLIENTS = 131"),
-    "supabase": (TESTS, "MOST_CLIENTS = 200", "MOST_CLIENTS = 131"),
-    "pgbouncer": (
-        "kubernetes/pgbouncer.ini",
-        "max_client_conn = 1000",
-        "max_client_conn = 131",
-    ),
-}
-SUMS = {
-    "postgres": "(6 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " + 2 migration + 3 reserved = 93 connections",
-    "neon": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 132 clients",
-    "supabase": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 132 clients",
-    "pgbouncer": "(10 replicas + 1 surge + 1 stopping) x (10 pool + 1 readiness)"
-    " = 132 clients",
-}
 
 
 def run_tests(
@@ -63,15 +42,17 @@ def test_numbers_fit_and_just_so(
     bake: Bakery, environments: Environments, variant: Variant, tmp_path: Path
 ) -> None:
     """With one connection less they do not, by the sum that the README has."""
-    path = working_copy(bake(variant), tmp_path)
+    project, expected = bake(variant), EXPECTED[variant.database]
+    path = working_copy(project, tmp_path)
     completed = run_tests(environments, variant, path)
     assert completed.returncode == 0, completed.stdout
-    file, old, new = LITTLE[variant.database]
-    replace_once(path / file, old, new)
+    [file] = [name for name in project.files() if expected.limit in project.read(name)]
+    [total] = re.findall(r" = (\d+) [a-z]+$", expected.connections)
+    name = expected.limit.partition(" = ")[0]
+    replace_once(path / file, expected.limit, f"{name} = {int(total) - 1}")
     completed = run_tests(environments, variant, path)
-    total = SUMS[variant.database]
-    assert f"{total}, but" in completed.stdout
-    assert f"```text\n{total}\n" in bake(variant).read("README.md")
+    assert f"{expected.connections}, but" in completed.stdout
+    assert f"```text\n{expected.connections}\n" in project.read("README.md")
 
 
 RAISED = {

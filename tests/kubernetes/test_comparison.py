@@ -11,6 +11,7 @@ import pytest
 
 from comparison.answers import complete
 from comparison.decisions import table
+from lab.databases import EXPECTED
 from lab.manifests import built, named, of_kind, variables
 from lab.projects import Bakery, Project
 from lab.variants import VARIANTS, Variant
@@ -18,7 +19,6 @@ from tests.comparison.comparing import compared
 from tests.kubernetes.test_manifests import COVERING
 
 pytestmark = pytest.mark.everything
-MOST = {"postgres": 100, "neon": 10000, "supabase": 200, "pgbouncer": 1000}
 RESERVED = "2 migration + 3 reserved"
 
 
@@ -40,7 +40,12 @@ def clients(project: Project, variant: Variant) -> str:
     )
     if not variant.pooled_endpoint:
         text, total = f"{text} + {RESERVED}", total + 5
-    return f"{text} = {total} of {MOST[variant.database]}"
+    return f"{text} = {total} of {most(variant.database)}"
+
+
+def most(database: str) -> int:
+    """Return how many connections a database or its pooler takes."""
+    return int(EXPECTED[database].limit.partition(" = ")[2])
 
 
 def servers(project: Project) -> str:
@@ -49,7 +54,7 @@ def servers(project: Project) -> str:
     parser = configparser.ConfigParser()
     parser.read_string(project.read("kubernetes/pgbouncer.ini"))
     replicas, settings = spec["replicas"], parser["pgbouncer"]
-    assert settings.getint("max_client_conn") == MOST["pgbouncer"]
+    assert settings.getint("max_client_conn") == most("pgbouncer")
     size = settings.getint("default_pool_size")
     return (
         f"2 x {replicas} PgBouncers x {size} default_pool_size + {RESERVED}"

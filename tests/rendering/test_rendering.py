@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from binaryornot.check import is_binary
 
+from lab.databases import EXPECTED
 from lab.pairs import each_answer, pairs_of_all
 from lab.projects import Bakery, Project, files_of, render, tree_of
 from lab.variants import (
@@ -239,30 +240,19 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 # Each option
 
 
-# For each database: the pool of `auto`, whether requests go through a pooler, whether the
-# compute sleeps, DB_POOL_RECYCLE, the most replicas, and the services of Compose.
-EXPECTED_FACTS = {
-    "postgres": ("queuepool", False, False, 1800, 6, ["db"]),
-    "neon": ("nullpool", True, True, 280, 10, []),
-    "supabase": ("nullpool", True, False, 1800, 10, []),
-    "pgbouncer": ("nullpool", True, False, 1800, 10, ["pgbouncer", "db"]),
-}
-
-
 def test_facts_of_each_database() -> None:
     """The other tests ask the template's table for them."""
-    names = ("pool", "pooler", "sleeps", "recycle", "replicas", "services")
     found = {
-        database: tuple(facts[name] for name in names)
+        database: {name: facts[name] for name in EXPECTED[database].facts}
         for database, facts in FACTS.items()
     }
-    assert found == EXPECTED_FACTS
+    assert found == {name: expected.facts for name, expected in EXPECTED.items()}
 
 
 @pytest.mark.parametrize("database", CHOICES["database"])
 def test_automatic_pool(bake: Bakery, database: str) -> None:
     automatic = bake(database=database, pool="auto")
-    explicit = bake(database=database, pool=EXPECTED_FACTS[database][0])
+    explicit = bake(database=database, pool=EXPECTED[database].facts["pool"])
     assert without_answers(automatic.tree()) == without_answers(explicit.tree())
 
 

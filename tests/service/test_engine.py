@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab.addresses import ADDRESSES, PASSWORD
 from lab.copies import replace_once, working_copy
+from lab.databases import EXPECTED, PASSWORD
 from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Server
@@ -26,10 +26,10 @@ from tests.service.probing import (
     probe,
 )
 
-NEON_DIRECT = ADDRESSES["neon"].migrations
-NEON_POOLED = ADDRESSES["neon"].requests
+NEON_DIRECT = EXPECTED["neon"].migrations
+NEON_POOLED = EXPECTED["neon"].requests
 CONSOLE_QUERY = "?sslmode=require&channel_binding=require"
-PLAIN = ADDRESSES["postgres"].requests
+PLAIN = EXPECTED["postgres"].requests
 # Two fields whose values say nothing.
 NOT_COMPARED = ("context",)
 
@@ -69,7 +69,7 @@ def expected_connect(
     variant: Variant, *, connect_timeout: float = 15, command_timeout: float = 30
 ) -> Report:
     """Return what the driver is given for the URL of a variant's requests."""
-    url = urlsplit(ADDRESSES[variant.database].requests)
+    url = urlsplit(EXPECTED[variant.database].requests)
     arguments: Report = {
         "host": url.hostname,
         "user": url.username,
@@ -109,7 +109,7 @@ def compared(connect: Report) -> Report:
 def test_engine(
     environment: ServiceEnvironment, project: Project, variant: Variant
 ) -> None:
-    url = ADDRESSES[variant.database].requests
+    url = EXPECTED[variant.database].requests
     default, tuned, debug, console, empty = probe(
         environment,
         project,
@@ -175,7 +175,7 @@ class Wrong:
 
 def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     """Return the environments that stop a service of this variant."""
-    url = ADDRESSES[variant.database].requests
+    url = EXPECTED[variant.database].requests
     name = "DATABASE_URL"
     wrong = {
         "missing": Wrong({}, name, "Set it to"),

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.addresses import PASSWORD
 from lab.containers import docker
 from lab.copies import working_copy
+from lab.databases import PASSWORD
 from lab.prepared import DATABASES, DRIVERS, chosen
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.addresses import ADDRESSES, PASSWORD
+from lab.databases import EXPECTED, PASSWORD
 from lab.variants import FACTS
 
 DIRECT = "DATABASE_URL_DIRECT"
@@ -124,13 +124,13 @@ def wrong_environments(
             yield WrongEnvironment(
                 f"{variable} {name}", right | {variable: url}, {variable: message}
             )
-    addresses = ADDRESSES[database]
-    if addresses.refused and program == "alembic":
+    expected = EXPECTED[database]
+    if expected.refused and program == "alembic":
         for variable in (DIRECT, "DATABASE_URL_UNPOOLED"):
             yield WrongEnvironment(
                 f"pooled {variable}",
-                {variable: addresses.requests + "?sslmode=require"},
-                {DIRECT: addresses.refused},
+                {variable: expected.requests + "?sslmode=require"},
+                {DIRECT: expected.refused},
             )
     for name, (value, message) in numbers.items():
         yield WrongEnvironment(name, right | {name: value}, {name: message})
@@ -150,10 +150,10 @@ def wrong_environments(
 
 def right_variables(database: str, program: str) -> dict[str, str]:
     """Return the URL that `program` reads, and a right one."""
-    addresses = ADDRESSES[database]
+    expected = EXPECTED[database]
     if program == "alembic" and FACTS[database]["pooler"]:
-        return {DIRECT: addresses.migrations}
-    return {"DATABASE_URL": addresses.requests}
+        return {DIRECT: expected.migrations}
+    return {"DATABASE_URL": expected.requests}
 
 
 def is_read(setting: str, pool: str, program: str) -> bool:
