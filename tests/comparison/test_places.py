@@ -40,6 +40,7 @@ PLACES = {
         "scripts/migrate.sh",
         "tests/conftest.py",
         "tests/test_database.py",
+        "tests/test_driver.py",
         "tests/test_endpoint.py",
         "tests/test_kubernetes.py",
     },
@@ -67,8 +68,8 @@ PLACES = {
         "app/core/driver.py",
         "pyproject.toml",
         "tests/test_config.py",
-        "tests/test_database.py",
         "tests/test_database_url.py",
+        "tests/test_driver.py",
     },
     "migrate_service": {
         ".cookiecutter.yaml",

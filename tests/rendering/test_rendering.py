@@ -92,6 +92,7 @@ ALWAYS = [
     "tests/test_config.py",
     "tests/test_database.py",
     "tests/test_database_url.py",
+    "tests/test_driver.py",
     "tests/test_fair_queue.py",
     "tests/test_health.py",
     "tests/test_holders.py",
