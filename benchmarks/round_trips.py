@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from benchmarks.document import publish, table
 from benchmarks.picture import Line, draw
 from benchmarks.subjects import MEASURED, Laboratory, Subject, laboratory
-from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
+from lab.drivers import WITH_DRIVER
+from lab.flights import FlightCounter, flight_counter
 from lab.neon.look_alike import make_certificates
 from lab.pgbouncers import moved
 from lab.services import RunningService
@@ -133,7 +134,9 @@ def set_up_flights(
     """
     with flight_counter("127.0.0.1", urlsplit(url).port or 5432, 0.02) as counter:
         lab.environment(driver).run_script(
-            OPEN_A_CONNECTION[driver], moved(url, counter.port), **variables
+            WITH_DRIVER[driver].opens_a_connection,
+            moved(url, counter.port),
+            **variables,
         )
         return counter.take()[0]
 
@@ -159,7 +162,7 @@ def set_up_table(lab: Laboratory) -> str:
         }
         rows = [
             (driver, *(set_up_flights(lab, driver, *way) for way in ways.values()))
-            for driver in OPEN_A_CONNECTION
+            for driver in WITH_DRIVER
         ]
     return table(["To open a connection, round trips", *ways], rows)
 

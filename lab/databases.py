@@ -30,7 +30,7 @@ def url(host: str, *, user: str = "app", database: str = "app") -> str:
     return f"postgresql://{user}:{PASSWORD}@{host}/{database}"
 
 
-EXPECTED = {
+ON_DATABASE = {
     "postgres": Expected(
         facts={
             "pool": "queuepool",

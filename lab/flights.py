@@ -9,25 +9,6 @@ from lab.listeners import Listener, listening
 
 TERMINATE = b"X\x00\x00\x00\x04"
 
-# Scripts that open a connection to the URL in their argument. They end without closing
-# it, since over TLS the closing message cannot be told from others.
-OPEN_A_CONNECTION = {
-    "asyncpg": """
-import asyncio, os, sys, asyncpg
-async def main():
-    connection = await asyncpg.connect(sys.argv[1])
-    os._exit(0)
-asyncio.run(main())
-""",
-    "psycopg": """
-import asyncio, os, sys, psycopg
-async def main():
-    connection = await psycopg.AsyncConnection.connect(sys.argv[1])
-    os._exit(0)
-asyncio.run(main())
-""",
-}
-
 
 class FlightCounter(Listener):
     """A TCP proxy that counts flights: runs of data from the client to the server.

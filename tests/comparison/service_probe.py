@@ -138,12 +138,15 @@ def facts_of(asked: str) -> dict[str, Any]:
 
 
 def defaults_of(driver: str) -> dict[str, str]:
-    """Return the driver's own statement caches."""
+    """Return what the text about a statement cache must say of a driver's default."""
     if driver == "asyncpg":
         parameters = inspect.signature(import_module(driver).connect).parameters
-        return {"statement_cache_size": str(parameters["statement_cache_size"].default)}
-    manager = import_module("psycopg._preparing").PrepareManager
-    return {"prepare_threshold": str(manager.prepare_threshold)}
+        size = parameters["statement_cache_size"].default
+        return {"statement_cache_size": f"on: {size} statements"}
+    if driver == "psycopg":
+        manager = import_module("psycopg._preparing").PrepareManager
+        return {"prepare_threshold": f"on: from the {manager.prepare_threshold + 1}th"}
+    return {}
 
 
 def in_own_process(folder: str, asked: str, **variables: str) -> dict[str, Any]:

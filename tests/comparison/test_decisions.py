@@ -22,6 +22,7 @@ from comparison.decisions import (
     decisions,
     table,
 )
+from lab.drivers import WITH_DRIVER
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import VARIANTS, Variant
@@ -126,18 +127,8 @@ def engine_rows(service: Service) -> Rows:
 
 def caching_rows(service: Service) -> Rows:
     """Return the rows about statement caches: 0 or None is off, nothing is on."""
-    defaults = service["defaults"]
-    if service["driver"] == "asyncpg":
-        on = {
-            "statement_cache_size": f"on: {defaults['statement_cache_size']} statements,"
-            " asyncpg's default",
-            "prepared_statement_cache_size": "on: 100 statements, SQLAlchemy's default",
-        }
-    else:
-        after = int(defaults["prepare_threshold"]) + 1
-        on = {
-            "prepare_threshold": f"on: from the {after}th execution, psycopg's default"
-        }
+    on = WITH_DRIVER[service["driver"]].caches
+    assert all(text in on[name] for name, text in service["defaults"].items())
     given = service["keywords"]
     assert {given.get(name, "on") for name in on} <= {"0", "None", "on"}
     return {

@@ -16,7 +16,8 @@ import pytest
 from comparison.answers import complete
 from comparison.round_trips import CONNECT, MOST_TLS, round_trips, with_tls
 from lab.copies import working_copy
-from lab.flights import OPEN_A_CONNECTION, flight_counter
+from lab.drivers import WITH_DRIVER
+from lab.flights import flight_counter
 from lab.fronts import newest_tls, older_tls, other_curve, tls_front
 from lab.projects import Bakery
 from lab.servers import Server
@@ -124,7 +125,7 @@ def test_connections_cost_what_is_counted_with_tls(
         with flight_counter(host, port) as counter:
             user = server.netloc.rpartition("@")[0]
             url = f"postgresql://{user}@127.0.0.1:{counter.port}{server.path}"
-            script = OPEN_A_CONNECTION[driver]
+            script = WITH_DRIVER[driver].opens_a_connection
             environments(driver).run_script(script, f"{url}?sslmode={mode}")
             return counter.take()[0]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.databases import EXPECTED
+from lab.databases import ON_DATABASE
 from lab.pairs import each_answer
 from lab.prepared import chosen
 from lab.projects import Bakery
@@ -71,7 +71,7 @@ def unknown_texts(readme: str, variant: Variant) -> list[str]:
     A row without a literal text, which nobody could search for, counts as one.
     """
     known = {symptom.text for symptom in SYMPTOMS if symptom.shown_by(variant)}
-    known |= set(EXPECTED[variant.database].quoted)
+    known |= set(ON_DATABASE[variant.database].quoted)
     unknown = []
     for cell in said_in_rows(readme):
         texts = re.findall("`([^`]+)`", cell)

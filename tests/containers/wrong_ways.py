@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from lab.databases import EXPECTED
+from lab.databases import ON_DATABASE
 from lab.prepared import CACHES_ON, DATABASES, DRIVERS, POOLS
 from lab.servers import Database, free_port
 from lab.services import RunningService
@@ -20,7 +20,7 @@ from lab.symptoms import (
     statuses,
     tables_locked,
 )
-from lab.variants import ROOT, VARIANTS, Variant
+from lab.variants import QUESTIONS, ROOT, VARIANTS, Variant
 from lab.waiting import wait_until
 
 UNMIGRATED = [variant for variant in VARIANTS if not variant.migrate_service]
@@ -187,7 +187,7 @@ def may_not_create_tables(lab: Laboratory, variant: Variant) -> str:
 
 
 def pooled_url_for_alembic(lab: Laboratory, variant: Variant) -> str:
-    url = f"{EXPECTED[variant.database].requests}?sslmode=require"
+    url = f"{ON_DATABASE[variant.database].requests}?sslmode=require"
     return lab.alembic(variant, UPGRADE, url)
 
 
@@ -216,13 +216,18 @@ def databases_that_name(text: str) -> list[str]:
     return [name for name in ALL if text in (folder / f"{name}.j2").read_text()]
 
 
+FACTS_OF_DRIVERS: dict[str, dict[str, str]] = QUESTIONS["_drivers"]
 ASYNCPG = ("asyncpg",)
 PSYCOPG = ("psycopg",)
 POOL_TEXT = "connections were in use for"
 SYMPTOMS = [
     Symptom("Connection refused", nothing_listens, ALL),
-    Symptom("Connection refused", nothing_listens_for_alembic, ALL, PSYCOPG),
-    Symptom("Connect call failed", nothing_listens_for_alembic, ALL, ASYNCPG),
+    *(
+        Symptom(
+            facts["refused"].split("`")[-2], nothing_listens_for_alembic, ALL, [driver]
+        )
+        for driver, facts in FACTS_OF_DRIVERS.items()
+    ),
     Symptom("sorry, too many clients already", server_full, DIRECT),
     Symptom(
         "remaining connection slots are reserved",
@@ -233,14 +238,9 @@ SYMPTOMS = [
         "no more connections allowed (max_client_conn)", pgbouncer_full, ["pgbouncer"]
     ),
     Symptom(POOL_TEXT, pool_full, ALL),
-    Symptom(
-        "terminating connection due to administrator command", ended_mid_request, ALL
-    ),
-    Symptom(
-        "connection was closed in the middle of operation",
-        ended_mid_request,
-        ALL,
-        ASYNCPG,
+    *(
+        Symptom(facts["ended"], ended_mid_request, ALL, [driver])
+        for driver, facts in FACTS_OF_DRIVERS.items()
     ),
     Symptom(
         "connection is closed", stale_without_check, DIRECT, ASYNCPG, ["queuepool"]
@@ -265,7 +265,7 @@ SYMPTOMS = [
     Symptom("permission denied for schema public", may_not_create_tables, ALL),
     *(
         Symptom(expected.refused, pooled_url_for_alembic, [database])
-        for database, expected in EXPECTED.items()
+        for database, expected in ON_DATABASE.items()
         if expected.refused
     ),
 ]

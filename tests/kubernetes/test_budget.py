@@ -14,7 +14,7 @@ import pytest
 
 from lab.commands import run
 from lab.copies import replace_once, working_copy
-from lab.databases import EXPECTED
+from lab.databases import ON_DATABASE
 from lab.pairs import each_answer, one_of_each
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment, install
@@ -42,7 +42,7 @@ def test_numbers_fit_and_just_so(
     bake: Bakery, environments: Environments, variant: Variant, tmp_path: Path
 ) -> None:
     """With one connection less they do not, by the sum that the README has."""
-    project, expected = bake(variant), EXPECTED[variant.database]
+    project, expected = bake(variant), ON_DATABASE[variant.database]
     path = working_copy(project, tmp_path)
     completed = run_tests(environments, variant, path)
     assert completed.returncode == 0, completed.stdout

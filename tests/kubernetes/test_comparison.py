@@ -11,7 +11,7 @@ import pytest
 
 from comparison.answers import complete
 from comparison.decisions import table
-from lab.databases import EXPECTED
+from lab.databases import ON_DATABASE
 from lab.manifests import built, named, of_kind, variables
 from lab.projects import Bakery, Project
 from lab.variants import VARIANTS, Variant
@@ -45,7 +45,7 @@ def clients(project: Project, variant: Variant) -> str:
 
 def most(database: str) -> int:
     """Return how many connections a database or its pooler takes."""
-    return int(EXPECTED[database].limit.partition(" = ")[2])
+    return int(ON_DATABASE[database].limit.partition(" = ")[2])
 
 
 def servers(project: Project) -> str:

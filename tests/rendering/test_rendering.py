@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from binaryornot.check import is_binary
 
-from lab.databases import EXPECTED
+from lab.databases import ON_DATABASE
 from lab.pairs import each_answer, pairs_of_all
 from lab.projects import Bakery, Project, files_of, render, tree_of
 from lab.variants import (
@@ -244,16 +244,16 @@ def test_one_python_runs_everywhere(project: Project, variant: Variant) -> None:
 def test_facts_of_each_database() -> None:
     """The other tests ask the template's table for them."""
     found = {
-        database: {name: facts[name] for name in EXPECTED[database].facts}
+        database: {name: facts[name] for name in ON_DATABASE[database].facts}
         for database, facts in FACTS.items()
     }
-    assert found == {name: expected.facts for name, expected in EXPECTED.items()}
+    assert found == {name: expected.facts for name, expected in ON_DATABASE.items()}
 
 
 @pytest.mark.parametrize("database", CHOICES["database"])
 def test_automatic_pool(bake: Bakery, database: str) -> None:
     automatic = bake(database=database, pool="auto")
-    explicit = bake(database=database, pool=EXPECTED[database].facts["pool"])
+    explicit = bake(database=database, pool=ON_DATABASE[database].facts["pool"])
     assert without_answers(automatic.tree()) == without_answers(explicit.tree())
 
 

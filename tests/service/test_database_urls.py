@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 from psycopg import sql
 
+from lab.drivers import WITH_DRIVER
 from lab.projects import Bakery
 from lab.servers import Database, OwnServer, own_server
 from lab.variants import CHOICES, VARIANTS
@@ -87,7 +88,7 @@ def test_address(translate: Translate, driver: str) -> None:
     ):
         connect = report["connect"]
         found = {key: connect.get(key) for key in ("user", "password", "host", "port")}
-        found["name"] = connect["database" if driver == "asyncpg" else "dbname"]
+        found["name"] = connect[WITH_DRIVER[driver].database_name]
         usual = {"user": "u", "password": "p", "host": "h", "port": 1, "name": "d"}
         assert found == usual | differences, name
         assert report["url"].startswith(f"postgresql+{driver}://"), name

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab.copies import replace_once, working_copy
-from lab.databases import EXPECTED, PASSWORD
+from lab.databases import ON_DATABASE, PASSWORD
+from lab.drivers import WITH_DRIVER
 from lab.pairs import one_of_each
 from lab.projects import Bakery, Project
 from lab.servers import Server
@@ -26,10 +27,10 @@ from tests.service.probing import (
     probe,
 )
 
-NEON_DIRECT = EXPECTED["neon"].migrations
-NEON_POOLED = EXPECTED["neon"].requests
+NEON_DIRECT = ON_DATABASE["neon"].migrations
+NEON_POOLED = ON_DATABASE["neon"].requests
 CONSOLE_QUERY = "?sslmode=require&channel_binding=require"
-PLAIN = EXPECTED["postgres"].requests
+PLAIN = ON_DATABASE["postgres"].requests
 # Two fields whose values say nothing.
 NOT_COMPARED = ("context",)
 
@@ -69,34 +70,19 @@ def expected_connect(
     variant: Variant, *, connect_timeout: float = 15, command_timeout: float = 30
 ) -> Report:
     """Return what the driver is given for the URL of a variant's requests."""
-    url = urlsplit(EXPECTED[variant.database].requests)
+    url = urlsplit(ON_DATABASE[variant.database].requests)
+    driver = WITH_DRIVER[variant.driver]
     arguments: Report = {
         "host": url.hostname,
         "user": url.username,
         "password": PASSWORD,
+        driver.database_name: url.path.removeprefix("/"),
+        **driver.arguments(SLUG, connect_timeout, command_timeout),
     }
     if url.port:
         arguments["port"] = url.port
-    if variant.driver == "asyncpg":
-        arguments |= {
-            "database": url.path.removeprefix("/"),
-            "timeout": connect_timeout,
-            "command_timeout": command_timeout,
-            "dsn": f"postgresql://?application_name={SLUG}",
-            "async_creator_fn": ["app.core.driver.connect", 1, [{}]],
-        }
-        if variant.pooled_endpoint:
-            arguments["statement_cache_size"] = 0
-            arguments["prepared_statement_cache_size"] = 0
-    else:
-        arguments |= {
-            "dbname": url.path.removeprefix("/"),
-            "connect_timeout": connect_timeout,
-            "application_name": SLUG,
-            "async_creator_fn": ["app.core.driver.connect", command_timeout],
-        }
-        if variant.pooled_endpoint:
-            arguments["prepare_threshold"] = None
+    if variant.pooled_endpoint:
+        arguments |= driver.caches_off
     return arguments
 
 
@@ -109,7 +95,7 @@ def compared(connect: Report) -> Report:
 def test_engine(
     environment: ServiceEnvironment, project: Project, variant: Variant
 ) -> None:
-    url = EXPECTED[variant.database].requests
+    url = ON_DATABASE[variant.database].requests
     default, tuned, debug, console, empty = probe(
         environment,
         project,
@@ -148,11 +134,11 @@ def test_engine(
 
     connect = console["connect"]
     assert connect["host"] == urlsplit(NEON_POOLED).hostname
-    if variant.driver == "asyncpg":
-        assert connect["ssl"] == VERIFIED
-    else:
+    if WITH_DRIVER[variant.driver].binds_channels:
         assert connect["sslmode"] == "require"
         assert connect["channel_binding"] == "require"
+    else:
+        assert connect["ssl"] == VERIFIED
     assert console["log"] == []
 
 
@@ -175,7 +161,7 @@ class Wrong:
 
 def wrong_settings(variant: Variant) -> dict[str, Wrong]:
     """Return the environments that stop a service of this variant."""
-    url = EXPECTED[variant.database].requests
+    url = ON_DATABASE[variant.database].requests
     name = "DATABASE_URL"
     wrong = {
         "missing": Wrong({}, name, "Set it to"),

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from lab.flights import OPEN_A_CONNECTION, FlightCounter, flight_counter
+from lab.drivers import WITH_DRIVER
+from lab.flights import FlightCounter, flight_counter
 from lab.pairs import one_of_each
 from lab.projects import Bakery
 from lab.servers import Database
@@ -58,7 +59,7 @@ def measuring(
     server = urlsplit(database.url)
     with flight_counter(server.hostname or "", server.port or 5432) as counter:
         url = database.url.replace(f":{server.port}/", f":{counter.port}/")
-        environment.run_script(OPEN_A_CONNECTION[variant.driver], url)
+        environment.run_script(WITH_DRIVER[variant.driver].opens_a_connection, url)
         set_up = counter.take()[0]
         with (
             running_service(
@@ -122,10 +123,9 @@ def expected(measured: Measured, statements: int) -> int:
     """
     variant = measured.variant
     set_up = measured.set_up if variant.pool == "nullpool" else 0
-    prepares = variant.driver == "asyncpg" and (
-        variant.pooled_endpoint or variant.pool == "nullpool"
-    )
-    return set_up + statements + prepares
+    if variant.pooled_endpoint or variant.pool == "nullpool":
+        statements += WITH_DRIVER[variant.driver].unprepared - 1
+    return set_up + statements
 
 
 @pytest.mark.pairwise
@@ -154,12 +154,8 @@ def test_write(measured: Measured) -> None:
     assert measured.flights(create) == {expected(measured, 3)}
 
 
-# How a ping of SQLAlchemy's goes: BEGIN, an empty query and ROLLBACK, or a query alone.
-PING = {"asyncpg": 3, "psycopg": 1}
-
-
 @pytest.mark.everything
-@pytest.mark.parametrize("driver", PING)
+@pytest.mark.parametrize("driver", WITH_DRIVER)
 @pytest.mark.parametrize("ping_after_idle", [0, 30])
 def test_ping_before_use(
     bake: Bakery, measure: Measure, driver: str, ping_after_idle: int
@@ -170,7 +166,7 @@ def test_ping_before_use(
     with measure(variant, bake(variant).path, **settings) as measured:
         flights = measured.flights(lambda _: measured.client.get("/users"))
 
-    assert flights == {1 if ping_after_idle else 1 + PING[driver]}
+    assert flights == {1 if ping_after_idle else 1 + WITH_DRIVER[driver].ping}
 
 
 def test_counter_counts_the_transaction_of_a_read(

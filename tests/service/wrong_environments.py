@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.databases import EXPECTED, PASSWORD
+from lab.databases import ON_DATABASE, PASSWORD
 from lab.variants import FACTS
 
 DIRECT = "DATABASE_URL_DIRECT"
@@ -124,7 +124,7 @@ def wrong_environments(
             yield WrongEnvironment(
                 f"{variable} {name}", right | {variable: url}, {variable: message}
             )
-    expected = EXPECTED[database]
+    expected = ON_DATABASE[database]
     if expected.refused and program == "alembic":
         for variable in (DIRECT, "DATABASE_URL_UNPOOLED"):
             yield WrongEnvironment(
@@ -150,7 +150,7 @@ def wrong_environments(
 
 def right_variables(database: str, program: str) -> dict[str, str]:
     """Return the URL that `program` reads, and a right one."""
-    expected = EXPECTED[database]
+    expected = ON_DATABASE[database]
     if program == "alembic" and FACTS[database]["pooler"]:
         return {DIRECT: expected.migrations}
     return {"DATABASE_URL": expected.requests}
