@@ -3,7 +3,7 @@
 import asyncio
 import re
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from starlette.types import Message, Scope, Send
@@ -37,17 +37,23 @@ def begin_request(scope: Scope, send: Send) -> Send:
     return send_with_id
 
 
-def current_work() -> Scope | asyncio.Task[Any]:
-    """The request that runs, its background tasks included, or else the task."""
-    return request.get() or cast("asyncio.Task[Any]", asyncio.current_task())
+def current_work() -> Scope | str:
+    """The request that runs, its background tasks included, or else the task's name.
+
+    Who keeps a task keeps its exception, and all that this has met: a connection, too.
+    """
+    if scope := request.get():
+        return scope
+    task: Any = asyncio.current_task()
+    return f"task {getattr(task.get_coro(), '__qualname__', task.get_name())}"
 
 
-def name_of(work: Scope | asyncio.Task[Any]) -> str:
+def name_of(work: Scope | str) -> str:
     """Such as `GET /users/{user_id}`: a request's method and route, or a task's function.
 
     Never the path that a client has asked for: it may hold a user's data.
     """
-    if isinstance(work, asyncio.Task):
-        return f"task {getattr(work.get_coro(), '__qualname__', work.get_name())}"
+    if isinstance(work, str):
+        return work
     route = work.get("route")
     return f"{work.get('method', 'WebSocket')} {route.path if route else '(no route)'}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -85,6 +86,19 @@ async def test_task_is_named_by_its_function() -> None:
 
 async def enter(queue: FairQueue) -> Holder:
     return queue.enter()
+
+
+async def test_ended_task_is_not_kept() -> None:
+    queue = FairQueue(places=1, timeout=5)
+    task = asyncio.create_task(enter(queue))
+    await task
+    ended = weakref.ref(task)
+
+    del task
+    await asyncio.sleep(0)
+
+    assert queue.holders.in_order
+    assert ended() is None
 
 
 async def test_who_waits_in_vain_hears_who_holds_the_connections() -> None:

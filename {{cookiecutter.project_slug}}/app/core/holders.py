@@ -1,10 +1,8 @@
 """Who holds the connections of a pool, and for how long."""
 
-import asyncio
 from dataclasses import dataclass, field
 from logging import getLogger
 from time import monotonic
-from typing import Any
 
 from starlette.types import Scope
 
@@ -18,7 +16,7 @@ logger = getLogger(__name__)
 class Holder:
     """Who has taken a connection, and when."""
 
-    work: Scope | asyncio.Task[Any] = field(default_factory=current_work)
+    work: Scope | str = field(default_factory=current_work)
     since: float = field(default_factory=monotonic)
     is_named: bool = False
 
