@@ -229,7 +229,7 @@ class Load:
                 )
                 message = f"{self.record.statuses()}, failures {kinds}"
                 raise AssertionError(message)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def wait_for_rounds(self, requests: int, since: float = 0) -> None:
         """Wait until every client got `requests` good answers after `since`."""

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from lab.copies import working_copy
 from lab.pairs import each_answer, one_of_each
+from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.servers import Database, Server, nearest
 from lab.services import ServiceEnvironment, install
@@ -41,7 +42,14 @@ PASSWORD = "s3cret"  # noqa: S105 (of servers that are not there)
 
 
 every_pair = pytest.mark.parametrize("variant", PAIRWISE, ids=str)
-each_database = pytest.mark.parametrize("variant", one_of_each("database"), ids=str)
+one_url_and_two = pytest.mark.parametrize(
+    "variant",
+    [
+        chosen("postgres", "queuepool", "psycopg"),
+        chosen("neon", "nullpool", "asyncpg"),
+    ],
+    ids=str,
+)
 each_pool_and_driver = pytest.mark.parametrize(
     "variant", each_answer("pool", "driver"), ids=str
 )
@@ -125,7 +133,7 @@ def test_sqlite_skips_what_needs_postgres(
 
 
 @pytest.mark.everything
-@each_database
+@one_url_and_two
 def test_settings_of_the_shell_are_left_alone(
     environment: ServiceEnvironment, path: Path, postgres: Server, decoy: Decoy
 ) -> None:

@@ -61,8 +61,11 @@ def assert_one_line(outcome: Outcome, *texts: str) -> None:
         assert text in line
 
 
-@each_driver
-@pytest.mark.parametrize("options", [(), ("-n", "4")], ids=["one", "four"])
+@pytest.mark.parametrize(
+    ("options", "variant"),
+    list(zip([(), ("-n", "4")], one_of_each("driver"), strict=True)),
+    ids=str,
+)
 def test_on_a_postgres_of_its_own(
     environment: ServiceEnvironment, path: Path, options: tuple[str, ...]
 ) -> None:
