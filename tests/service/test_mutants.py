@@ -10,8 +10,8 @@ import pytest
 from lab.copies import replace_once, working_copy
 from lab.projects import Bakery
 from lab.servers import Server
-from lab.variants import VARIANTS
-from tests.service.mutants import MUTANTS
+from lab.variants import VARIANTS, Variant
+from tests.service.mutants import MUTANTS, Mutant
 from tests.service.suites import Environments, run_tests
 
 QUICK = ("drift",)  # What the quick tier looks for.
@@ -19,6 +19,22 @@ CASES = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.everything)
     for name in MUTANTS
 ]
+
+
+def variant_of(mutant: Mutant) -> Variant:
+    """Return the first variant that has the mutant's answers."""
+    return next(
+        each for each in VARIANTS if mutant.answers.items() <= each.answers.items()
+    )
+
+
+def test_every_mutant_names_a_test(bake: Bakery) -> None:
+    for mutant in MUTANTS.values():
+        module, _, test = mutant.found_by.partition(".")
+        project = bake(variant_of(mutant))
+        assert f"def {test.partition('[')[0]}" in project.read(f"tests/{module}.py"), (
+            test
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -30,11 +46,7 @@ def test_mutant_is_found(
     name: str,
 ) -> None:
     mutant = MUTANTS[name]
-    variant = next(
-        variant
-        for variant in VARIANTS
-        if mutant.answers.items() <= variant.answers.items()
-    )
+    variant = variant_of(mutant)
     path = working_copy(bake(variant), tmp_path)
     replace_once(path / mutant.file, mutant.old, mutant.new)
     variables = {}
