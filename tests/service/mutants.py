@@ -323,7 +323,7 @@ MUTANTS = {
         DRIVER,
         '{"sslmode": "verify-full", "sslrootcert": public_ca_file()}',
         '{"sslrootcert": public_ca_file()}',
-        "test_database_url.",
+        "test_driver.test_system_authorities_verify_the_host",
         PSYCOPG,
     ),
     "slow-health": Mutant(

@@ -24,7 +24,7 @@ from lab.waiting import wait_until
 
 pytestmark = pytest.mark.everything
 
-CLIENTS = 12
+CLIENTS = 6
 # Users that all clients create between two changes. Each comes with three more requests,
 # and psycopg prepares a statement when a connection runs it for the sixth time.
 ROUNDS = 10 * CLIENTS
