@@ -178,6 +178,9 @@ def test_without_the_profile_a_command_migrates(make_stack: MakeStack) -> None:
     wait_until(stack.healthy, "a migrated database")
     users = stack.create_users("ada")
     assert stack.users() == users
+    readme = (stack.folder / "README.md").read_text(encoding="utf-8")
+    [job] = re.findall(r"`(docker compose run --rm api python -m [^`]+)`", readme)
+    assert "deleted 0 teams" in stack.command(*job.split()).stderr
 
 
 def test_a_broken_test_ends_with_pytests_exit_code(

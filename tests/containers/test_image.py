@@ -6,16 +6,19 @@ Each driver, whose packages the image holds. The other answers add no package.
 import gzip
 import io
 import json
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab.containers import docker
+from lab.containers import docker, postgres_container
 from lab.copies import replace_once
 from lab.images import archive_holds, faults, size
+from lab.prepared import chosen
 from lab.projects import Bakery
 from lab.stacks import Stack
 from lab.waiting import wait_until
@@ -172,6 +175,29 @@ def test_the_image_needs_no_lock_file(
     image = runtime_images(DRIVERS[0])
     version = docker("run", "--rm", image, "alembic", "--version").stdout
     assert version.split() > ["alembic", "1.18.0"]
+
+
+def test_a_command_migrates_before_a_rollout(bake: Bakery) -> None:
+    """With Kubernetes and no Job: as the README says, where the database is reached."""
+    variant = replace(chosen("postgres", "queuepool", "psycopg"), kubernetes=True)
+    server, password = f"{NAME}-server", "s3cret"
+    with (
+        rendered(bake, variant) as folder,
+        postgres_container(server, password=password),
+    ):
+        form = "--format={{.NetworkSettings.IPAddress}}"
+        address = docker("inspect", form, server).stdout.strip()
+        example = folder / "kubernetes" / "secrets.env.example"
+        secrets = example.read_text().replace("db.example.com", address)
+        example.with_suffix("").write_text(secrets.replace("PASSWORD", password))
+        docker("build", "--target=runtime", f"--tag={NAME}", str(folder))
+        readme = (folder / "README.md").read_text()
+        [command] = re.findall(r"`(docker run [^`]+ IMAGE [^`]+)`", readme)
+
+        Stack(folder, NAME).command(*command.replace("IMAGE", NAME).split())
+
+        tables = docker("exec", server, "psql", "-U", "app", "-c", r"\dt").stdout
+        assert "users" in tables
 
 
 ASK = """
