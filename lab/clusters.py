@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from lab.balancers import Address, Balancer
-from lab.containers import docker, docker_network, postgres_container
+from lab.containers import address, docker, docker_network, postgres_container
 from lab.kubelets import Node, Pod
 from lab.listeners import listening
 from lab.manifests import Object, label, schema_faults
@@ -276,5 +276,4 @@ def postgres(network: str, version: str) -> Iterator[str]:
     place = f"--network={network}"
     password = "s3cret"  # noqa: S105 (of this container)
     with postgres_container(name, place, version=version, password=password):
-        form = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
-        yield docker("inspect", f"--format={form}", name).stdout.strip()
+        yield address(name, network)

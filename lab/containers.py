@@ -37,6 +37,12 @@ def docker_network(name: str) -> Iterator[str]:
         docker("network", "rm", name, check=False)
 
 
+def address(container: str, network: str = "bridge") -> str:
+    """Return the address that a container has on a network."""
+    form = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
+    return docker("inspect", f"--format={form}", container).stdout.strip()
+
+
 @contextmanager
 def postgres_container(
     name: str, *options: str, version: str = "17", user: str = "app", password: str

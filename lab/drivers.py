@@ -14,9 +14,8 @@ class Expected:
     opens_a_connection: str
     unprepared: int  # Round trips of a statement that is not prepared.
     ping: int  # Round trips of a ping of SQLAlchemy's.
-    caches: Mapping[
-        str, str
-    ]  # What compare.py says of each statement cache that is on.
+    # What compare.py says of each statement cache that is on.
+    caches: Mapping[str, str]
     caches_off: Mapping[str, object]  # What the driver is given behind a pooler.
     database_name: str  # How the driver calls the database's name.
     binds_channels: bool

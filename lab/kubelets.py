@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lab.containers import docker
+from lab.containers import address, docker
 from lab.manifests import Object
 from lab.waiting import PAUSE_SECONDS
 
@@ -109,10 +109,7 @@ class Pod:
         """Create and start the container."""
         refuse_root(self.container["image"], self.spec)
         docker("run", "--detach", f"--name={self.name}", *self._options())
-        [inspected] = json.loads(docker("inspect", self.name).stdout)
-        self.ip = inspected["NetworkSettings"]["Networks"][self.node.network][
-            "IPAddress"
-        ]
+        self.ip = address(self.name, self.node.network)
 
     def watch(self) -> None:
         """Probe the container until it is told to stop, and restart it if it ends."""

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import httpx2
 import trustme
 
-from lab.containers import docker
+from lab.containers import address, docker
 from lab.projects import Project
 from lab.servers import free_port
 from lab.waiting import wait_until
@@ -160,9 +160,7 @@ class Endpoint:
 
     def pooler_address(self) -> str:
         """Return the address that the server sees PgBouncer at."""
-        networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        output = docker("inspect", "--format", networks, f"{self.name}-pooler-1")
-        return output.stdout.strip()
+        return address(f"{self.name}-pooler-1", self.network)
 
     def activity(self) -> str:
         """Return what Neon looks at before it suspends: who is active, and since when.

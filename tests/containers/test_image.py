@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.containers import docker, postgres_container
+from lab.containers import address, docker, postgres_container
 from lab.copies import replace_once
 from lab.images import archive_holds, faults, size
 from lab.prepared import chosen
@@ -185,10 +185,8 @@ def test_a_command_migrates_before_a_rollout(bake: Bakery) -> None:
         rendered(bake, variant) as folder,
         postgres_container(server, password=password),
     ):
-        form = "--format={{.NetworkSettings.IPAddress}}"
-        address = docker("inspect", form, server).stdout.strip()
         example = folder / "kubernetes" / "secrets.env.example"
-        secrets = example.read_text().replace("db.example.com", address)
+        secrets = example.read_text().replace("db.example.com", address(server))
         example.with_suffix("").write_text(secrets.replace("PASSWORD", password))
         docker("build", "--target=runtime", f"--tag={NAME}", str(folder))
         readme = (folder / "README.md").read_text()
