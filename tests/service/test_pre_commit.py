@@ -3,13 +3,14 @@
 The hooks are the same for every answer.
 """
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from lab.clones import new_checkout
+from lab.commands import run
 from lab.copies import replace_once, working_copy
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment, clean_environment
@@ -31,24 +32,17 @@ def test_commit_is_checked(
     home = {"PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
     variables = clean_environment(environment, own | names | emails | home)
 
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=path,
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def commit(message: str, *, check: bool = True) -> CompletedProcess[str]:
+        command = ("git", "commit", "--all", f"--message={message}")
+        return run(command, folder=path, environment=variables, check=check)
 
-    installed = run("uvx", "pre-commit", "install")
-    assert installed.returncode == 0, installed.stderr
+    install = ("uvx", "pre-commit", "install")
+    run(install, folder=path, environment=variables)
     main = path / "app" / "main.py"
     main.write_text(f"{main.read_text()}\n# Ours.\n")
-    good = run("git", "commit", "--all", "--message=Ours")
-    assert good.returncode == 0, good.stdout + good.stderr
+    commit("Ours")
 
     replace_once(main, "# Ours.", "number: int = 'one'")
-    bad = run("git", "commit", "--all", "--message=Wrong")
+    bad = commit("Wrong", check=False)
     assert bad.returncode == 1
     assert "Incompatible types in assignment" in bad.stdout + bad.stderr
