@@ -66,7 +66,13 @@ RAISED = {
         " = 101 connections, but max_connections = 100",
     ),
     "recycle": ("settings.env", "RECYCLE=60", "RECYCLE=61", "(10 + 121.0) <= 130"),
-    "misspelt": ("settings.env", "POOL_SIZE", "POOL_SIZES", "'db_pool_sizes' in"),
+    "misspelt": ("settings.env", "POOL_SIZE", "POOL_SIZES", "DB_POOL_SIZES is no"),
+    "processes": (
+        "settings.env",
+        "LOG_FORMAT=json",
+        "WEB_CONCURRENCY=2",
+        "A pod has one process",
+    ),
 }
 
 
@@ -80,6 +86,19 @@ def test_number_that_is_raised_too_far_is_found(
     replace_once(path / "kubernetes" / file, old, new)
     completed = run_tests(environments, QUEUED, path)
     assert said in completed.stdout, completed.stdout
+
+
+@pytest.mark.everything
+def test_settings_of_others_are_left_alone(
+    bake: Bakery, environments: Environments, tmp_path: Path
+) -> None:
+    """The image, libpq and OpenTelemetry have variables, too."""
+    path = working_copy(bake(QUEUED), tmp_path)
+    settings = path / "kubernetes" / "settings.env"
+    others = "\nFORWARDED_ALLOW_IPS=*\nOTEL_SERVICE_NAME=api\nPGSSLMODE=require\n"
+    settings.write_text(settings.read_text() + others)
+    completed = run_tests(environments, QUEUED, path)
+    assert completed.returncode == 0, completed.stdout
 
 
 def test_sum_of_the_pgbouncers_is_in_the_readme(bake: Bakery) -> None:
