@@ -183,6 +183,7 @@ class Pod:
 
     def _mount(self, volume: Object, path: str) -> str:
         if "emptyDir" in volume:
+            assert volume["emptyDir"]["medium"] == "Memory"
             size = megabytes(volume["emptyDir"]["sizeLimit"])
             return f"--tmpfs={path}:rw,exec,mode=0777,size={size}m"
         folder = Path(self._folder.name, volume["name"])

@@ -188,7 +188,8 @@ def test_pods_are_restricted(objects: list[Object]) -> None:
             assert set(container["resources"]) == {"requests", "limits"}
             assert set(container["resources"]["limits"]) == {"memory"}
         empty = [volume for volume in spec["volumes"] if "emptyDir" in volume]
-        assert empty == [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}]
+        memory = {"medium": "Memory", "sizeLimit": "16Mi"}
+        assert empty == [{"name": "tmp", "emptyDir": memory}]
 
 
 def test_readiness_lets_a_compute_sleep(
