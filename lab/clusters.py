@@ -6,6 +6,7 @@ ready pods. There is no scheduler, no autoscaler and no API server: `apply` is c
 
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -188,6 +189,7 @@ class Cluster:
         return {
             "Namespace": self._apply_namespace,
             "ConfigMap": self._apply_map,
+            "Secret": self._apply_secret,
             "Service": self._apply_service,
             "PodDisruptionBudget": lambda *_: None,
             "HorizontalPodAutoscaler": self._apply_scaler,
@@ -205,6 +207,11 @@ class Cluster:
 
     def _apply_map(self, name: str, each: Object) -> None:
         self.node.maps[name] = each["data"]
+
+    def _apply_secret(self, name: str, each: Object) -> None:
+        self.node.secrets[name] = {
+            key: b64decode(value).decode() for key, value in each["data"].items()
+        }
 
     def _apply_scaler(self, _: str, each: Object) -> None:
         target = each["spec"]["scaleTargetRef"]["name"]

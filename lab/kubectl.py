@@ -1,6 +1,6 @@
 """A `kubectl` for a cluster of the laboratory: it knows what a rendered service needs.
 
-`kustomize` is the real one's. Everything else is sent to the cluster over HTTP.
+What asks no cluster is the real one's. Everything else is sent to the cluster over HTTP.
 """
 
 import json
@@ -19,13 +19,12 @@ from typing import Any
 import yaml
 
 from lab.clusters import Cluster
-from lab.manifests import variables
 
 PROGRAM = """\
 #!{python}
 import json, os, sys, urllib.request
 arguments = sys.argv[1:]
-if arguments[:1] == ["kustomize"]:
+if "kustomize" in arguments or "--dry-run=client" in arguments:
     os.execv({kubectl!r}, ["kubectl", *arguments])
 text = sys.stdin.read() if "--filename=-" in arguments else ""
 request = json.dumps([arguments, text, os.getcwd()]).encode()
@@ -60,7 +59,6 @@ class Commands:
             return 1, f"no namespace {namespace}\n"
         commands: dict[tuple[str, ...], Callable[..., Outcome]] = {
             ("apply",): self.apply,
-            ("create", "secret", "generic"): self.create_secret,
             ("delete", "job"): self.delete_job,
             ("get", "job"): self.get_job,
             ("logs",): self.logs,
@@ -69,13 +67,12 @@ class Commands:
             ("rollout", "restart", "deployment"): self.rollout_restart,
         }
         given = {**options, "text": text, "folder": str(folder)}
-        pairs = [each for each in arguments if each.startswith("--from-")]
         for name, command in commands.items():
             if tuple(words[: len(name)]) == name:
-                return command(words[len(name) :], given, pairs)
+                return command(words[len(name) :], given)
         return 1, f"unknown command: {shlex.join(arguments)}\n"
 
-    def apply(self, _: list[str], given: dict[str, str], __: list[str]) -> Outcome:
+    def apply(self, _: list[str], given: dict[str, str]) -> Outcome:
         """Apply a file, or standard input, all of it or what a label selects."""
         text = given["text"]
         if given["filename"] != "-":
@@ -93,36 +90,18 @@ class Commands:
         faults = self.cluster.apply(objects)
         return int(bool(faults)), "".join(f"{fault}\n" for fault in faults)
 
-    def create_secret(
-        self, words: list[str], given: dict[str, str], pairs: list[str]
-    ) -> Outcome:
-        """Create a Secret from files, each of lines or of one value."""
-        values: dict[str, str] = {}
-        for pair in pairs:
-            kind, _, rest = pair.partition("=")
-            key, _, file = rest.rpartition("=")
-            text = Path(given["folder"], file).read_text(encoding="utf-8")
-            if kind == "--from-file":
-                values[key] = text
-            else:
-                values |= variables(text)
-        self.cluster.node.secrets[words[0]] = values
-        return 0, f"secret/{words[0]} created\n"
-
     def delete_job(self, words: list[str], *_: Any) -> Outcome:
         """Delete a Job, if there is one, and wait for its pods."""
         if job := self.cluster.jobs.pop(words[0], None):
             job.remove()
         return 0, ""
 
-    def get_job(
-        self, words: list[str], given: dict[str, str], __: list[str]
-    ) -> Outcome:
+    def get_job(self, words: list[str], given: dict[str, str]) -> Outcome:
         """Print the types of a Job's conditions."""
         assert given["output"] == "jsonpath={.status.conditions[*].type}"
         return 0, " ".join(self.cluster.jobs[words[0]].conditions)
 
-    def logs(self, _: list[str], given: dict[str, str], __: list[str]) -> Outcome:
+    def logs(self, _: list[str], given: dict[str, str]) -> Outcome:
         """Print what the pods of a Job have printed."""
         job = given["selector"].removeprefix("app.kubernetes.io/name=")
         return 0, "".join(pod.log for pod in self.cluster.jobs[job].pods)

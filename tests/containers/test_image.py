@@ -190,9 +190,10 @@ def test_a_command_migrates_before_a_rollout(bake: Bakery) -> None:
         example.with_suffix("").write_text(secrets.replace("PASSWORD", password))
         docker("build", "--target=runtime", f"--tag={NAME}", str(folder))
         readme = (folder / "README.md").read_text()
-        [command] = re.findall(r"`(docker run [^`]+ IMAGE [^`]+)`", readme)
+        [command] = re.findall(r"^docker run .+env-file.+$", readme, re.MULTILINE)
 
-        Stack(folder, NAME).command(*command.replace("IMAGE", NAME).split())
+        command = re.sub(r"registry\S+", NAME, command)
+        Stack(folder, NAME).command(*command.split())
 
         tables = docker("exec", server, "psql", "-U", "app", "-c", r"\dt").stdout
         assert "users" in tables

@@ -1,7 +1,6 @@
 """A service on a cluster of the laboratory, released as its README says."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -58,23 +57,21 @@ class Site:
         """Run a command of `kubectl` in the namespace."""
         self.shell("kubectl", f"--namespace={self.slug}", *command)
 
-    def readme_commands(self) -> list[list[str]]:
-        """Return the commands of the README's section."""
+    def readme_commands(self) -> list[str]:
+        """Return the blocks of commands in the README's section."""
         readme = (self.folder / "README.md").read_text(encoding="utf-8")
         _, _, section = readme.partition("\n## Kubernetes\n")
         section, _, _ = section.partition("\n## ")
-        blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-        return [shlex.split(line) for block in blocks for line in block.splitlines()]
+        return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
     def install(self) -> None:
         """Run the README's commands, and fill in what it says between them.
 
         Nothing is pushed: the images are on this engine already.
         """
-        for command in self.readme_commands():
-            if command[:2] != ["docker", "push"]:
-                self.shell(*command)
-            if command[0] == "cp":
+        for block in self.readme_commands():
+            self.shell("sh", "-ec", block.replace("docker push", ": docker push"))
+            if "cp kubernetes/secrets.env.example" in block:
                 secrets = self.folder / "kubernetes" / "secrets.env"
                 text = secrets.read_text(encoding="utf-8")
                 secrets.write_text(text.replace("PASSWORD", "s3cret"))

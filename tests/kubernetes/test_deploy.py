@@ -111,6 +111,15 @@ def test_it_waits_for_the_job(bake: Bakery, tmp_path: Path) -> None:
     assert deployment.calls() == [*CALLS[:4], CALLS[3], *CALLS[4:]]
 
 
+def test_it_says_where_a_job_that_does_not_begin_is_seen(
+    bake: Bakery, tmp_path: Path
+) -> None:
+    printed = Deployment(bake, tmp_path).run(IMAGE).stdout
+    [call] = re.findall(r"^kubectl (.+)$", printed, re.MULTILINE)
+    assert "--namespace=my-service describe pods" in call
+    run(["kubectl", *shlex.split(call), "--help"])
+
+
 def test_failed_migration_rolls_out_nothing(bake: Bakery, tmp_path: Path) -> None:
     deployment = Deployment(bake, tmp_path)
     deployment.conditions.write_text("FailureTarget Failed")
@@ -144,8 +153,9 @@ def test_kubectl_knows_the_call(call: str) -> None:
 
 def test_kubectl_knows_the_calls_of_the_readme(bake: Bakery, tmp_path: Path) -> None:
     readme = Deployment(bake, tmp_path).project.joinpath("README.md").read_text()
-    calls = re.findall(r"^kubectl (.+)$|`kubectl (.+?)`", readme, re.MULTILINE)
-    assert len(calls) == 4
+    text = readme.replace("\\\n", "").replace("|\n", "\n")
+    calls = re.findall(r"^ *kubectl (.+)$|`kubectl (.+?)`", text, re.MULTILINE)
+    assert len(calls) == 6
     for call in map("".join, calls):
         run(["kubectl", *shlex.split(call), "--help"])
 
