@@ -13,7 +13,8 @@ def wait_until(
 ) -> None:
     """Wait for `condition`; raises TimeoutError that names `what` was waited for.
 
-    It is asked the less often the longer it takes, for many a condition is a program.
+    It is asked the less often the longer it takes, for many a condition is a program. One
+    that does not stay true may be missed.
     """
     began = time.monotonic()
     while not condition():

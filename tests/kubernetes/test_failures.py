@@ -5,14 +5,12 @@ One variant whose pods keep connections, on its server, as for the releases that
 
 import time
 
-import httpx2
 import pytest
 
-from lab.clients import REST_SECONDS
+from lab.clients import REST_SECONDS, load
 from lab.copies import replace_once
 from lab.kubelets import HEARD_SECONDS
 from lab.prepared import chosen
-from lab.waiting import wait_until
 from tests.kubernetes.conftest import MakeSite
 from tests.kubernetes.releases import (
     CLIENTS,
@@ -80,14 +78,7 @@ def test_requests_are_lost_without_the_sleep(site: Site) -> None:
     api = site.cluster.deployments["api"]
     for pod in api.pods:
         pod.container["lifecycle"]["preStop"]["sleep"]["seconds"] = 0
-    site.kubectl("rollout", "restart", "deployment", "api")
-    wait_until(lambda: is_lost(f"{site.url}/health/live"), "a request that is lost")
-
-
-def is_lost(url: str) -> bool:
-    """Tell whether nobody answers a request."""
-    try:
-        httpx2.get(url, timeout=5, trust_env=False)
-    except httpx2.HTTPError:
-        return True
-    return False
+    with load(site.url, clients=CLIENTS, keep_alive=False) as clients:
+        clients.wait_for_rounds(2)
+        site.kubectl("rollout", "restart", "deployment", "api")
+        clients.wait_until(lambda: bool(clients.record.unexpected()))
