@@ -97,9 +97,13 @@ class Commands:
         return 0, ""
 
     def get_job(self, words: list[str], given: dict[str, str]) -> Outcome:
-        """Print the types of a Job's conditions."""
-        assert given["output"] == "jsonpath={.status.conditions[*].type}"
-        return 0, " ".join(self.cluster.jobs[words[0]].conditions)
+        """Print the types of a Job's conditions, or why it failed."""
+        conditions = self.cluster.jobs[words[0]].conditions
+        printed = {
+            "{.status.conditions[*].type}": " ".join(conditions),
+            '{.status.conditions[?(@.type=="Failed")].message}': "too often",
+        }
+        return 0, printed[given["output"].removeprefix("jsonpath=")]
 
     def logs(self, _: list[str], given: dict[str, str]) -> Outcome:
         """Print what the pods of a Job have printed."""

@@ -48,7 +48,7 @@ def test_failing_migration(site: Site, report: list[str]) -> None:
     report.append(line("failing migration, tried twice", clients.record, took))
     assert not clients.record.unexpected()
     assert "DivisionByZeroError" in printed
-    assert "The migration failed, so nothing was rolled out." in printed
+    assert "The migration failed, so nothing was rolled out: too often" in printed
     assert api.pods == before
     assert len(site.cluster.jobs["migrate"].pods) == 2
     site.remove_migration(number)
