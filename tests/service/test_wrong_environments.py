@@ -1,10 +1,11 @@
 """A wrong environment ends a process with one line for each variable that is wrong.
 
 Every database and driver as a process, and each of them in an image; each pool with one
-driver. All the cases are Neon's, which has the most to refuse, once for each driver and
-program; the others have one of each kind.
+driver. All the cases are Neon's, which has the most to refuse, as processes; the others,
+and the images, have one of each kind.
 """
 
+import json
 import os
 import subprocess
 import uuid
@@ -13,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from signal import SIGALRM
 
 import pytest
 
 from lab.containers import docker
-from lab.copies import working_copy
 from lab.databases import PASSWORD
 from lab.prepared import DATABASES, DRIVERS, chosen
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import Variant, in_turn
+from tests.service.probing import PROBES
 from tests.service.wrong_environments import (
     FEW_CASES,
     WrongEnvironment,
@@ -34,8 +36,6 @@ pytestmark = pytest.mark.everything
 AT_ONCE = 4
 EXIT_SECONDS = 120
 COMMON_CASES = {"missing", "empty", "everything", *FEW_CASES}
-# What has all the cases: with asyncpg, uvicorn has them in a container.
-COMPLETE = [("asyncpg", "alembic"), ("psycopg", "uvicorn")]
 # Each database, and the drivers in turn. The first is neon's, with asyncpg.
 IMAGES = in_turn(
     chosen(database, "queuepool", driver)
@@ -49,25 +49,25 @@ COMMANDS = {
 }
 
 
-def end_of_process(
-    environment: ServiceEnvironment, project: Path, program: str
-) -> Callable[[WrongEnvironment], list[str]]:
-    """Return a check that runs a program of a project in a wrong environment."""
-
-    def check(wrong: WrongEnvironment) -> list[str]:
-        try:
-            completed = environment.run(
-                project,
-                *COMMANDS[program],
-                check=False,
-                timeout=EXIT_SECONDS,
-                **wrong.variables,
-            )
-        except subprocess.TimeoutExpired:
-            return [f"{wrong.name}: {program} goes on"]
-        return wrong.faults(completed.returncode, completed.stdout + completed.stderr)
-
-    return check
+def faults_of_processes(
+    environment: ServiceEnvironment,
+    project: Path,
+    program: str,
+    cases: list[WrongEnvironment],
+) -> list[str]:
+    """Run a program of a project in each wrong environment, and return all faults."""
+    completed = environment.run(
+        project,
+        *("ends", json.dumps([case.variables for case in cases])),
+        *COMMANDS[program],
+        PYTHONPATH=str(PROBES),
+    )
+    ends = json.loads(completed.stdout)
+    return [
+        fault
+        for case, (code, output) in zip(cases, ends, strict=True)
+        for fault in case.faults(code, output)
+    ]
 
 
 def end_of_container(
@@ -121,16 +121,14 @@ def test_wrong_environment_of_a_process(  # noqa: PLR0913, PLR0917
     database: str,
     driver: str,
     program: str,
-    tmp_path: Path,
     report: list[str],
 ) -> None:
     pool = "queuepool" if driver == "asyncpg" else "nullpool"
     cases = list(wrong_environments(database, pool, program))
-    if database != "neon" or (driver, program) not in COMPLETE:
+    if database != "neon":
         cases = common(cases)
-    # A copy: Python writes its caches there, and starts the faster for them.
-    project = working_copy(bake(chosen(database, pool, driver)), tmp_path)
-    found = faults_in_all(cases, end_of_process(environments(driver), project, program))
+    project = bake(chosen(database, pool, driver)).path
+    found = faults_of_processes(environments(driver), project, program, cases)
     report.append(f"{database}, {driver}, {program}: {len(cases)} wrong environments")
     assert not found, "\n".join(found)
 
@@ -163,9 +161,7 @@ def test_wrong_environment_of_a_container(
     image: Image, program: str, report: list[str]
 ) -> None:
     variant = image.variant
-    cases = list(wrong_environments(variant.database, variant.pool, program))
-    if program == "alembic" or variant.database != "neon":
-        cases = common(cases)
+    cases = common(list(wrong_environments(variant.database, variant.pool, program)))
     found = faults_in_all(cases, end_of_container(image.tag, program))
     report.append(
         f"container of {variant.database}, {variant.driver}, {program}:"
@@ -175,12 +171,13 @@ def test_wrong_environment_of_a_container(
 
 
 def test_wrong_ends_are_found() -> None:
-    """The check can fail: a traceback, a password, an exit code 0, a line too few."""
+    """The check can fail: a traceback, a password, another exit code, a line too few."""
     case = WrongEnvironment("case", {}, {"DATABASE_URL": "use", "DEBUG": "boolean"})
     good = "DATABASE_URL has a mistake: use it\nDEBUG: no boolean\n"
     assert not case.faults(1, good)
     for code, output in [
         (0, good),
+        (-SIGALRM, good),
         (1, f"{good}Traceback (most recent call last):"),
         (1, good.replace("mistake", PASSWORD)),
         (1, good.replace("boolean", "number")),

@@ -82,8 +82,8 @@ class WrongEnvironment:
     def faults(self, code: int, output: str) -> list[str]:
         """Say what is wrong with the end of a process that had these variables."""
         found = []
-        if code == 0:
-            found.append("the exit code is 0")
+        if code != 1:
+            found.append(f"the exit code is {code}, not 1")
         if PASSWORD in output:
             found.append("the password is shown")
         lines = output.splitlines()
