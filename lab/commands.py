@@ -29,9 +29,16 @@ def run(  # noqa: PLR0913 (what subprocess.run has as well)
         timeout=timeout,
         check=False,
     )
-    if check and completed.returncode:
+    return checked(completed) if check else completed
+
+
+def checked(
+    completed: subprocess.CompletedProcess[str],
+) -> subprocess.CompletedProcess[str]:
+    """Return what has succeeded; raises AssertionError with the whole output otherwise."""
+    if completed.returncode:
         output = f"{completed.stdout}\n{completed.stderr}"
-        shown = shlex.join(str(part) for part in command)
+        shown = shlex.join(str(part) for part in completed.args)
         message = f"{shown}: {completed.returncode}\n{output}"
         raise AssertionError(message)
     return completed

@@ -1,6 +1,5 @@
 """Alembic of a rendered service: run to its end, as processes, and with new revisions."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from lab.servers import Database
-from lab.services import ServiceEnvironment, clean_environment
+from lab.services import Process, ServiceEnvironment
 from lab.variants import Variant
 
 MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('alembic', 0))"
@@ -37,7 +36,7 @@ def migrate(project: Path, environment: ServiceEnvironment, database: Database) 
 class Migration:
     """Alembic as a process, and the file that it writes to."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def output(self) -> str:
@@ -61,12 +60,8 @@ def running_alembic(
     """Start an Alembic command on a database; kill it at the block's end."""
     variables = {"DATABASE_URL": url, "DATABASE_URL_DIRECT": url}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [environment.python, "-m", "alembic", *command],
-            cwd=project,
-            env=clean_environment(environment, variables),
-            stdout=output,
-            stderr=output,
+        process = environment.start(
+            project, "alembic", *command, output=output, errors=output, **variables
         )
     try:
         yield Migration(process, log)

@@ -5,17 +5,21 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import IO, Any
 
 from filelock import FileLock
 
-from lab.commands import run
+from lab.commands import checked
+from lab.forks import Fork, ForkingPython
 from lab.servers import free_port
 
 START_SECONDS = 30
@@ -33,16 +37,44 @@ FOREIGN = (
 )
 
 
+Process = subprocess.Popen[Any] | Fork
+
+
 @dataclass(frozen=True)
 class ServiceEnvironment:
-    """A virtual environment with what a rendered `pyproject.toml` asks for."""
+    """A virtual environment with what a rendered `pyproject.toml` asks for.
+
+    The modules in `forks` start as forks of a Python that has the packages.
+    """
 
     path: Path
+    forks: frozenset[str] = frozenset()
 
     @property
     def python(self) -> Path:
         """The interpreter of the environment."""
         return self.path / "bin" / "python"
+
+    def start(
+        self,
+        project: Path,
+        *command: str,
+        output: IO[Any],
+        errors: IO[Any],
+        **variables: str,
+    ) -> Process:
+        """Start `python -m COMMAND` in the project, with `variables` set."""
+        environment = clean_environment(self, variables)
+        if command[0] in self.forks:
+            python = forking_python(self.path)
+            return python.start(command, project, environment, output, errors)
+        return subprocess.Popen(
+            [self.python, "-m", *command],
+            cwd=project,
+            env=environment,
+            stdout=output,
+            stderr=errors,
+        )
 
     def run(
         self,
@@ -57,13 +89,23 @@ class ServiceEnvironment:
         Raises AssertionError with the whole output if `check` is true and the
         command fails.
         """
-        return run(
-            [self.python, "-m", *command],
-            folder=project,
-            environment=clean_environment(self, variables),
-            timeout=timeout,
-            check=check,
+        with (
+            tempfile.TemporaryFile("w+") as output,
+            tempfile.TemporaryFile("w+") as errors,
+        ):
+            process = self.start(
+                project, *command, output=output, errors=errors, **variables
+            )
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+                process.wait()
+            written = [file.read() for file in (output, errors) if not file.seek(0)]
+        completed = subprocess.CompletedProcess(
+            [str(self.python), "-m", *command], code, *written
         )
+        return checked(completed) if check else completed
 
     def check_types(
         self, project: Path, *paths: str, check: bool = True
@@ -80,6 +122,13 @@ class ServiceEnvironment:
             env=clean_environment(self, variables),
             check=True,
         )
+
+
+@cache
+def forking_python(path: Path) -> ForkingPython:
+    """Return the Python that forks for the environment at `path`, which starts once."""
+    environment = ServiceEnvironment(path)
+    return ForkingPython(environment.python, clean_environment(environment, {}))
 
 
 def clean_environment(
@@ -131,7 +180,7 @@ def lift_upper_bounds(project: Path) -> None:
 class RunningService:
     """A service that uvicorn serves on a port of the loopback device."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(self, process: Process, port: int, log: Path) -> None:
         """Wrap a process that was started already."""
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
@@ -166,16 +215,10 @@ def running_service(
 ) -> Iterator[RunningService]:
     """Serve the project with uvicorn, `options` and `variables`; stop it at the end."""
     port = free_port()
+    command = ("uvicorn", "app.main:app", "--port", str(port), *options)
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [
-                environment.python,
-                *("-m", "uvicorn", "app.main:app", "--port", str(port), *options),
-            ],
-            cwd=project,
-            env=clean_environment(environment, variables),
-            stdout=output,
-            stderr=output,
+        process = environment.start(
+            project, *command, output=output, errors=output, **variables
         )
     service = RunningService(process, port, log)
     try:

@@ -30,6 +30,8 @@ from tests.progress import Progress
 REPORTS = pytest.StashKey[list[list[str]]]()
 # Where all processes of a run find the services' environments.
 ENVIRONMENTS = "SERVICE_ENVIRONMENTS"
+# What imports a service. Its own tests and tools start as they do for a person.
+FORKED = frozenset({"alembic", "uvicorn", "engine_probe", "in_turn"})
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -178,7 +180,7 @@ def environments(bake: Bakery) -> Callable[[str], ServiceEnvironment]:
                     lift_upper_bounds(project)
                 install(project, path)
                 complete.touch()
-        return ServiceEnvironment(path)
+        return ServiceEnvironment(path, FORKED)
 
     return environment
 

@@ -5,7 +5,6 @@ driver. All the cases are Neon's, which has the most to refuse, as processes; th
 and the images, have one of each kind.
 """
 
-import json
 import os
 import subprocess
 import uuid
@@ -14,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from signal import SIGALRM
 
 import pytest
 
@@ -24,7 +22,6 @@ from lab.prepared import DATABASES, DRIVERS, chosen
 from lab.projects import Bakery
 from lab.services import ServiceEnvironment
 from lab.variants import Variant, in_turn
-from tests.service.probing import PROBES
 from tests.service.wrong_environments import (
     FEW_CASES,
     WrongEnvironment,
@@ -49,25 +46,25 @@ COMMANDS = {
 }
 
 
-def faults_of_processes(
-    environment: ServiceEnvironment,
-    project: Path,
-    program: str,
-    cases: list[WrongEnvironment],
-) -> list[str]:
-    """Run a program of a project in each wrong environment, and return all faults."""
-    completed = environment.run(
-        project,
-        *("ends", json.dumps([case.variables for case in cases])),
-        *COMMANDS[program],
-        PYTHONPATH=str(PROBES),
-    )
-    ends = json.loads(completed.stdout)
-    return [
-        fault
-        for case, (code, output) in zip(cases, ends, strict=True)
-        for fault in case.faults(code, output)
-    ]
+def end_of_process(
+    environment: ServiceEnvironment, project: Path, program: str
+) -> Callable[[WrongEnvironment], list[str]]:
+    """Return a check that runs a program of a project in a wrong environment."""
+
+    def check(wrong: WrongEnvironment) -> list[str]:
+        try:
+            completed = environment.run(
+                project,
+                *COMMANDS[program],
+                check=False,
+                timeout=EXIT_SECONDS,
+                **wrong.variables,
+            )
+        except subprocess.TimeoutExpired:
+            return [f"{wrong.name}: {program} goes on"]
+        return wrong.faults(completed.returncode, completed.stdout + completed.stderr)
+
+    return check
 
 
 def end_of_container(
@@ -128,7 +125,7 @@ def test_wrong_environment_of_a_process(  # noqa: PLR0913, PLR0917
     if database != "neon":
         cases = common(cases)
     project = bake(chosen(database, pool, driver)).path
-    found = faults_of_processes(environments(driver), project, program, cases)
+    found = faults_in_all(cases, end_of_process(environments(driver), project, program))
     report.append(f"{database}, {driver}, {program}: {len(cases)} wrong environments")
     assert not found, "\n".join(found)
 
@@ -177,7 +174,7 @@ def test_wrong_ends_are_found() -> None:
     assert not case.faults(1, good)
     for code, output in [
         (0, good),
-        (-SIGALRM, good),
+        (-15, good),
         (1, f"{good}Traceback (most recent call last):"),
         (1, good.replace("mistake", PASSWORD)),
         (1, good.replace("boolean", "number")),
