@@ -20,6 +20,7 @@ PACKAGES = (
     "alembic_postgresql_enum",
     "fastapi",
     "pydantic_settings",
+    "pytest",
     "pythonjsonlogger.json",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.dialects.postgresql.psycopg",
