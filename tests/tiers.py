@@ -3,11 +3,13 @@
 Left out of the quick tier is what needs Docker, what is marked `everything`, and of a
 test that is marked `pairwise` the variants beyond those that hold every pair of answers.
 
-The folders whose files take longest come first, so that no long file starts when the other
-processes are about to end. By itself, pytest-xdist starts with the files of most tests.
+The folders and files that take longest come first, so that no long file starts when the
+other processes are about to end. By itself, pytest-xdist starts with the files of most
+tests.
 """
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,14 @@ from lab.pairs import covering_variants
 from lab.variants import ROOT, VARIANTS, Variant
 
 PAIRWISE = covering_variants(VARIANTS, ("database", "pool", "driver"))
-SLOWEST_FIRST = ("containers", "kubernetes", "faults", "service")
+SLOWEST_FIRST = (
+    "containers",
+    "kubernetes",
+    "faults",
+    "service/test_service_suites.py",
+    "service",
+    "rendering/test_prompts.py",
+)
 LEFT_OUT = pytest.StashKey[int]()
 MARKERS = {
     "everything": "runs with --everything alone",
@@ -41,9 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Run three processes for each two cores, for servers keep tests waiting."""
+    """Run two processes for each core, for servers keep tests waiting."""
     cores = yield
-    return max(1, 3 * cores // 2)
+    return 2 * cores
 
 
 def pytest_collection_modifyitems(
@@ -60,9 +69,13 @@ def pytest_collection_modifyitems(
 
 
 def turn(item: pytest.Item) -> int:
-    """Return the place of a test's folder in the order of folders."""
-    folders = item.path.relative_to(ROOT / "tests").parts
-    return (*SLOWEST_FIRST, folders[0]).index(folders[0])
+    """Return the place of a test's folder, or of its file, among the slowest."""
+    path = item.path.relative_to(ROOT / "tests")
+    places = (path, *path.parents)
+    return next(
+        (turn for turn, name in enumerate(SLOWEST_FIRST) if Path(name) in places),
+        len(SLOWEST_FIRST),
+    )
 
 
 def is_quick(item: pytest.Item) -> bool:
