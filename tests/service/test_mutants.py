@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.copies import replace_once, working_copy
+from lab.prepared import DRIVERS, chosen
 from lab.projects import Bakery
 from lab.servers import Server
+from lab.services import ServiceEnvironment
 from lab.variants import VARIANTS, Variant
 from tests.service.mutants import MUTANTS, Mutant
 from tests.service.suites import Environments, run_tests
@@ -27,6 +29,11 @@ def variant_of(mutant: Mutant) -> Variant:
     return next(
         each for each in VARIANTS if mutant.answers.items() <= each.answers.items()
     )
+
+
+def forking(environment: ServiceEnvironment) -> ServiceEnvironment:
+    """Let pytest start as a fork: no mutant is about what packages warn of on import."""
+    return replace(environment, forks=frozenset({"pytest"}))
 
 
 def test_every_mutant_names_a_test(bake: Bakery) -> None:
@@ -55,8 +62,23 @@ def test_mutant_is_found(
         variables["TEST_DATABASE_URL"] = postgres.create_database().url
     module, _, test = mutant.found_by.partition(".")
     files = [f"tests/{module}.py"] if test else []
-    # A fork does not see what packages warn of when they are imported: nor does a mutant.
-    environment = replace(environments(variant.driver), forks=frozenset({"pytest"}))
-    outcome = run_tests(environment, path, *files, **variables)
+    outcome = run_tests(
+        forking(environments(variant.driver)), path, *files, **variables
+    )
     assert outcome.completed.returncode == 1, outcome.output
     assert any(f"tests.{mutant.found_by}" in test for test in outcome.failed)
+
+
+@pytest.mark.everything
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nothing_is_found_where_nothing_is_broken(
+    environments: Environments,
+    bake: Bakery,
+    postgres: Server,
+    tmp_path: Path,
+    driver: str,
+) -> None:
+    path = working_copy(bake(chosen("postgres", "queuepool", driver)), tmp_path)
+    variables = {"TEST_DATABASE_URL": postgres.create_database().url}
+    outcome = run_tests(forking(environments(driver)), path, **variables)
+    assert outcome.completed.returncode == 0, outcome.output
