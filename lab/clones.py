@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from lab import commands
+from lab.pages import section, shell_blocks
 from lab.variants import QUESTIONS, ROOT
 
 TEMPLATE_PARTS = (
@@ -102,27 +103,15 @@ def run(
     )
 
 
-def page_section(page: str, heading: str) -> str:
-    """Return a section of a page, such as `docs/update.md`, with its subsections."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    level = heading.partition(" ")[0]
-    _, found, rest = ("\n" + text).partition(f"\n{heading}\n")
-    assert found, f"{page} has no section {heading}"
-    end = re.search(rf"^#{{1,{len(level)}}} ", rest, re.MULTILINE)
-    return rest[: end.start()] if end else rest
-
-
 def page_commands(page: str, heading: str) -> list[str]:
     """Return the commands of a section's shell blocks, line by line."""
-    blocks = re.findall(
-        r"^```sh\n(.*?)^```", page_section(page, heading), re.MULTILINE | re.DOTALL
-    )
+    blocks = shell_blocks(ROOT / page, heading)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def clone_commands(page: str, heading: str) -> list[str]:
     """Return the commands of a section's text that name a clone of the template."""
-    commands = re.findall(r"`([^`\n]+)`", page_section(page, heading))
+    commands = re.findall(r"`([^`\n]+)`", section(ROOT / page, heading))
     return [
         each
         for each in commands

@@ -14,6 +14,7 @@ import httpx2
 
 from lab.commands import run
 from lab.containers import docker, postgres_container
+from lab.pages import shell_blocks
 from lab.servers import free_port
 
 WAIT_SECONDS = 90
@@ -57,12 +58,9 @@ class Stack:
 
         `docker compose up` is given the options that make it return.
         """
-        readme = (self.folder / "README.md").read_text(encoding="utf-8")
-        _, _, section = readme.partition("\n## Quick start\n")
-        section, _, _ = section.partition("\n## ")
         lines = [
             shlex.split(line)
-            for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+            for block in shell_blocks(self.folder / "README.md", "## Quick start")
             for line in block.splitlines()
             if line.startswith(("cp ", "docker "))
         ]

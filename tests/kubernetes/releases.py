@@ -1,6 +1,5 @@
 """A service on a cluster of the laboratory, released as its README says."""
 
-import re
 import shutil
 import subprocess
 import time
@@ -16,6 +15,7 @@ from lab.containers import docker
 from lab.copies import replace_once, working_copy
 from lab.kubectl import Commands, kubectl
 from lab.kubelets import Pod
+from lab.pages import shell_blocks
 from lab.projects import Project
 from lab.servers import Database
 
@@ -57,19 +57,12 @@ class Site:
         """Run a command of `kubectl` in the namespace."""
         self.shell("kubectl", f"--namespace={self.slug}", *command)
 
-    def readme_commands(self) -> list[str]:
-        """Return the blocks of commands in the README's section."""
-        readme = (self.folder / "README.md").read_text(encoding="utf-8")
-        _, _, section = readme.partition("\n## Kubernetes\n")
-        section, _, _ = section.partition("\n## ")
-        return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-
     def install(self) -> None:
         """Run the README's commands, and fill in what it says between them.
 
         Nothing is pushed: the images are on this engine already.
         """
-        for block in self.readme_commands():
+        for block in shell_blocks(self.folder / "README.md", "## Kubernetes"):
             self.shell("sh", "-ec", block.replace("docker push", ": docker push"))
             if "cp kubernetes/secrets.env.example" in block:
                 secrets = self.folder / "kubernetes" / "secrets.env"

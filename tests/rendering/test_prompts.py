@@ -26,11 +26,11 @@ from lab.clones import (
     localised,
     new_checkout,
     page_commands,
-    page_section,
     run,
     tagged_template,
 )
 from lab.containers import docker
+from lab.pages import section
 from lab.projects import Bakery, files_of, tree_of
 from lab.prompting import (
     COLUMNS,
@@ -156,7 +156,7 @@ def test_answers_are_kept_where_the_folder_exists(tmp_path: Path) -> None:
     assert '"orders" directory already exists' in words(dialogue.plain())
     assert list((dialogue.output / "orders").iterdir()) == []
     (options,) = re.findall(
-        r"`(--replay .*?)`", page_section("docs/render.md", "# Render a service")
+        r"`(--replay .*?)`", section(ROOT / "docs/render.md", "# Render a service")
     )
     options = options.replace("ELSEWHERE", "elsewhere")
     again = f"cookiecutter {shlex.quote(str(ROOT))} {options}"
@@ -234,7 +234,7 @@ def test_closing_message_is_also_in_the_readme(defaults: Dialogue) -> None:
     start = printed_commands(defaults.plain())[:3]
     _, *rest = page_commands("README.md", "## Render a service")
     assert rest[: len(start)] == start
-    update = page_section("docs/update.md", "# Update")
+    update = section(ROOT / "docs/update.md", "# Update")
     assert all(f"`{command}`" in update for command in start)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from lab.copies import add_models, replace_once, run_with, working_copy
 from lab.migrations import direct_name
+from lab.pages import shell_blocks
 from lab.pairs import each_answer, one_of_each
 from lab.prepared import chosen
 from lab.projects import Bakery
@@ -151,13 +152,11 @@ def assert_clean(environment: ServiceEnvironment, path: Path) -> None:
 
 def readme_commands(path: Path) -> list[list[str]]:
     """Return the commands that the README gives for a new model."""
-    text = (path / "README.md").read_text().partition("To add a table")[2]
-    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert block, "the README does not say how to add a table"
+    [block] = shell_blocks(path / "README.md", "## Migrations")
     prefix = "uv run alembic "
     return [
         re.findall(r'"[^"]*"|\S+', line.removeprefix("uv run "))
-        for line in block[1].splitlines()
+        for line in block.splitlines()
         if line.startswith(prefix)
     ]
 

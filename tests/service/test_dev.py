@@ -23,6 +23,7 @@ import pytest
 
 from lab.commands import run
 from lab.copies import run_with, working_copy
+from lab.pages import shell_blocks
 from lab.prepared import chosen
 from lab.projects import Bakery, Project
 from lab.servers import Server, free_port
@@ -119,10 +120,7 @@ def started(
 
 def readme_command(path: Path) -> list[str]:
     """Return the first command of the README's section."""
-    section = (path / "README.md").read_text().split("## Without Docker\n")[1]
-    block = re.search(r"```sh\n(.+)\n```", section)
-    assert block
-    return shlex.split(block[1])
+    return shlex.split(shell_blocks(path / "README.md", "## Without Docker")[0])
 
 
 def run_curl(path: Path, client: httpx2.Client) -> list[str]:
