@@ -96,7 +96,7 @@ def test_calls(bake: Bakery, tmp_path: Path) -> None:
     assert completed.returncode == 0, completed.stderr
     assert deployment.calls() == CALLS
     assert deployment.images() == {f"image: {IMAGE}"}
-    assert "the log\n" in completed.stdout
+    assert "the log\nIf pgbouncer does not come up, " in completed.stdout
 
 
 def test_calls_without_a_job(bake: Bakery, tmp_path: Path) -> None:
@@ -133,7 +133,8 @@ def test_failed_migration_rolls_out_nothing(bake: Bakery, tmp_path: Path) -> Non
     completed = deployment.run(IMAGE)
     assert completed.returncode == 1
     assert completed.stdout.endswith("the log\n")
-    assert "migration failed, so nothing was rolled out: the reason" in completed.stderr
+    told = "The migration failed, so nothing was rolled out: the reason\n"
+    assert completed.stderr == told
     assert deployment.calls() == [*CALLS[:5], REASON]
 
 
