@@ -244,12 +244,12 @@ class Pod:
 
     def _succeeds(self, probe: Mapping[str, Any]) -> bool:
         action = probe.get("httpGet") or probe["tcpSocket"]
-        address = (self.ip, self.port(action["port"]))
+        place = (self.ip, self.port(action["port"]))
         with suppress(OSError, HTTPException):
             if "path" not in action:
-                socket.create_connection(address, probe["timeoutSeconds"]).close()
+                socket.create_connection(place, probe["timeoutSeconds"]).close()
                 return True
-            client = HTTPConnection(*address, timeout=probe["timeoutSeconds"])
+            client = HTTPConnection(*place, timeout=probe["timeoutSeconds"])
             with closing(client):
                 client.request("GET", action["path"])
                 return client.getresponse().status < HTTPStatus.MULTIPLE_CHOICES
